@@ -1,0 +1,1 @@
+"""Hash functions on tensors: no Keras, no variables, stock ops only."""
