@@ -24,28 +24,28 @@ _Pair = tuple[tf.Tensor, tf.Tensor]
 _State = tuple[tf.Tensor, ...]
 
 
-# In eager code the loops would otherwise run op by op, from Python.
+# A function of its own, for two reasons: in eager code the loops would otherwise
+# run op by op from Python, and, inlined into a branch that is not taken, its
+# hundred nodes would still cost a short batch their passing over.
 @tf.function(
     input_signature=[
         tf.TensorSpec([None], tf.string),
-        tf.TensorSpec([None], tf.int32),
         tf.TensorSpec([None], tf.int64),
     ],
     autograph=False,
+    experimental_attributes={"_noinline": True},
 )
-def replace_long(
-    strings: tf.Tensor, lengths: tf.Tensor, hashes: tf.Tensor
-) -> tf.Tensor:
+def replace_long(strings: tf.Tensor, hashes: tf.Tensor) -> tf.Tensor:
     """Replaces the hashes of all strings of more than 32 bytes.
 
     Args:
       strings: tf.string [batch_size].
-      lengths: tf.int32 [batch_size], the strings' lengths in bytes.
       hashes: tf.int64 [batch_size], correct for the strings of up to 32 bytes.
 
     Returns:
       tf.int64 [batch_size], CityHash64 of every string.
     """
+    lengths = tf.strings.length(strings)
     is_chunked = lengths > _MEDIUM_BYTES
     is_medium = tf.logical_and(lengths > SHORT_BYTES, tf.logical_not(is_chunked))
     hashes = _replace_where(is_medium, _hash_medium, strings, lengths, hashes)
@@ -103,8 +103,8 @@ def _hash_medium(strings: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
 def _hash_chunked(strings: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     """CityHash64 of strings of more than 64 bytes, [batch_size] -> uint64.
 
-    A string of n + 1 to n + 64 bytes, n a multiple of 64, mixes its n / 64 + 1
-    first chunks, less the last one, into a state that its last 64 bytes began.
+    The last 64 bytes begin the state; then all chunks of 64 bytes are mixed into
+    it but the last one, whether that is whole or not.
     """
     state = _initial_state(strings, lengths)
     num_chunks = (lengths - 1) // _CHUNK_BYTES
@@ -128,9 +128,7 @@ def _initial_state(strings: tf.Tensor, lengths: tf.Tensor) -> _State:
     return x * _word(_K1) + first, y, z, v1, v2, w1, w2
 
 
-def _mix_all_chunks(
-    strings: tf.Tensor, num_chunks: tf.Tensor, state: _State
-) -> _State:
+def _mix_all_chunks(strings: tf.Tensor, num_chunks: tf.Tensor, state: _State) -> _State:
     """Mixes the first `num_chunks` chunks of each string into its state.
 
     Strings of different lengths share a loop without waiting for each other: a
@@ -150,7 +148,7 @@ def _mix_all_chunks(
 
     def has_runs(run: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
         del table
-        # Not `run <= most_chunks`: `run` has 64 bits and cannot overflow here.
+        # `run` has 64 bits, lest doubling it overflow before it is compared.
         return run <= tf.cast(most_chunks, tf.int64)
 
     def mix_run(run: tf.Tensor, table: tf.Tensor) -> _Pair:
@@ -190,14 +188,12 @@ def _chunk_words(
     """
     num_bytes = tf.fill(tf.shape(start), run_chunks * _CHUNK_BYTES)
     runs = tf.strings.substr(strings, start * _CHUNK_BYTES, num_bytes)
-    words = tf.bitcast(tf.io.decode_raw(runs, tf.int64), tf.uint64)
-    words = tf.reshape(words, [-1, run_chunks, _CHUNK_WORDS])
-    return tf.transpose(words, [1, 2, 0])
+    words = tf.reshape(tf.io.decode_raw(runs, tf.int64), [-1, run_chunks, _CHUNK_WORDS])
+    # Transposed before the bitcast: for uint64, oneDNN logs an error and gives way.
+    return tf.bitcast(tf.transpose(words, [1, 2, 0]), tf.uint64)
 
 
-def _mix_chunks(
-    words: tf.Tensor, run_chunks: tf.Tensor, table: tf.Tensor
-) -> tf.Tensor:
+def _mix_chunks(words: tf.Tensor, run_chunks: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Mixes words [run_chunks, 8, batch_size] into states [batch_size, 7]."""
 
     def has_chunks(chunk: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
@@ -206,7 +202,7 @@ def _mix_chunks(
 
     def mix_chunk(chunk: tf.Tensor, *state: tf.Tensor) -> _State:
         chunk_words = tf.unstack(words[chunk], num=_CHUNK_WORDS)
-        return (chunk + 1, *_mix_chunk(chunk_words, *state))
+        return (chunk + 1, *_mix_chunk(chunk_words, state))
 
     _, *mixed = tf.while_loop(
         has_chunks, mix_chunk, (tf.constant(0), *tf.unstack(table, axis=1))
@@ -214,16 +210,9 @@ def _mix_chunks(
     return tf.stack(mixed, axis=1)
 
 
-def _mix_chunk(
-    words: list[tf.Tensor],
-    x: tf.Tensor,
-    y: tf.Tensor,
-    z: tf.Tensor,
-    v1: tf.Tensor,
-    v2: tf.Tensor,
-    w1: tf.Tensor,
-    w2: tf.Tensor,
-) -> _State:
+def _mix_chunk(words: list[tf.Tensor], state: _State) -> _State:
+    """Mixes the eight words of a chunk, each [batch_size], into the state."""
+    x, y, z, v1, v2, w1, w2 = state
     k1 = _word(_K1)
     x = tf.bitwise.bitwise_xor(_rotate(x + y + v1 + words[1], 37) * k1, w2)
     y = _rotate(y + v2 + words[6], 42) * k1 + v1 + words[5]
@@ -275,11 +264,11 @@ def _swap_bytes(word: tf.Tensor) -> tf.Tensor:
     return _rotate(word, 32)
 
 
-def _words(
-    strings: tf.Tensor, positions: tf.Tensor, num_bytes: int
-) -> list[tf.Tensor]:
+def _words(strings: tf.Tensor, positions: tf.Tensor, num_bytes: int) -> list[tf.Tensor]:
     """Little-endian words of the `num_bytes` bytes from `positions` on."""
-    parts = tf.strings.substr(strings, positions, tf.fill(tf.shape(positions), num_bytes))
+    parts = tf.strings.substr(
+        strings, positions, tf.fill(tf.shape(positions), num_bytes)
+    )
     words = tf.bitcast(tf.io.decode_raw(parts, tf.int64), tf.uint64)
     num_words = num_bytes // _WORD_BYTES
     return tf.unstack(tf.reshape(words, [-1, num_words]), axis=1)

@@ -1,5 +1,6 @@
 """CityHash64 of string tensors."""
 
+import reprlib
 from typing import Any
 
 import tensorflow as tf
@@ -46,10 +47,15 @@ def cityhash64(strings: Any) -> tf.Tensor | tf.RaggedTensor:
     if isinstance(strings, tf.RaggedTensor):
         return strings.with_flat_values(cityhash64(strings.flat_values))
     strings = _as_string_tensor(strings)
-    # Of a tensor of higher rank, Fingerprint hashes whole rows, not strings.
-    hashes = _hash_flat(tf.reshape(strings, [-1]))
-    hashes = tf.reshape(hashes, tf.shape(strings))
-    return tf.ensure_shape(hashes, strings.shape)
+    if strings.shape.rank == 1:
+        hashes = _hash_flat(strings)
+    else:
+        # Of a tensor of higher rank, Fingerprint would hash whole rows.
+        hashes = _hash_flat(tf.reshape(strings, [-1]))
+        hashes = tf.reshape(hashes, tf.shape(strings))
+    # The branch for long strings does not pass the static shape on.
+    hashes.set_shape(strings.shape)
+    return hashes
 
 
 def _as_string_tensor(strings: Any) -> tf.Tensor:
@@ -63,7 +69,7 @@ def _as_string_tensor(strings: Any) -> tf.Tensor:
     except (TypeError, ValueError) as error:
         raise ValueError(
             "`strings` must be a tensor of strings. Received: "
-            f"{strings!r} (of type {type(strings).__name__}). {_REMEDY}"
+            f"{reprlib.repr(strings)} (of type {type(strings).__name__}). {_REMEDY}"
         ) from error
     if tensor.dtype != tf.string:
         raise ValueError(
@@ -77,9 +83,9 @@ def _hash_flat(strings: tf.Tensor) -> tf.Tensor:
     """CityHash64 of tf.string [batch_size], as tf.int64."""
     # FarmHash64, which Fingerprint is, equals CityHash64 on short strings.
     hashes = tf.bitcast(tf.fingerprint(strings), tf.int64)
-    lengths = tf.strings.length(strings)
+    longest = tf.reduce_max(tf.strings.length(strings))
     return tf.cond(
-        tf.reduce_any(lengths > _cityhash_long.SHORT_BYTES),
-        lambda: _cityhash_long.replace_long(strings, lengths, hashes),
+        longest > _cityhash_long.SHORT_BYTES,
+        lambda: _cityhash_long.replace_long(strings, hashes),
         lambda: hashes,
     )
