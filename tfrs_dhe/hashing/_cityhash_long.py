@@ -26,7 +26,7 @@ _State = tuple[tf.Tensor, ...]
 
 # A function of its own, for two reasons: in eager code the loops would otherwise
 # run op by op from Python, and, inlined into a branch that is not taken, its
-# hundred nodes would still cost a short batch their passing over.
+# hundreds of nodes would still cost a short batch their passing over.
 @tf.function(
     input_signature=[
         tf.TensorSpec([None], tf.string),
@@ -183,25 +183,23 @@ def _chunk_words(
     """Words of `run_chunks` chunks from chunk `start` on.
 
     Returns:
-      tf.uint64 [run_chunks, 8, batch_size]; the loop over chunks then reads
-      contiguous memory.
+      tf.uint64 [batch_size, run_chunks, 8].
     """
     num_bytes = tf.fill(tf.shape(start), run_chunks * _CHUNK_BYTES)
     runs = tf.strings.substr(strings, start * _CHUNK_BYTES, num_bytes)
-    words = tf.reshape(tf.io.decode_raw(runs, tf.int64), [-1, run_chunks, _CHUNK_WORDS])
-    # Transposed before the bitcast: for uint64, oneDNN logs an error and gives way.
-    return tf.bitcast(tf.transpose(words, [1, 2, 0]), tf.uint64)
+    words = tf.bitcast(tf.io.decode_raw(runs, tf.int64), tf.uint64)
+    return tf.reshape(words, [-1, run_chunks, _CHUNK_WORDS])
 
 
 def _mix_chunks(words: tf.Tensor, run_chunks: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """Mixes words [run_chunks, 8, batch_size] into states [batch_size, 7]."""
+    """Mixes words [batch_size, run_chunks, 8] into states [batch_size, 7]."""
 
     def has_chunks(chunk: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
         del state
         return chunk < run_chunks
 
     def mix_chunk(chunk: tf.Tensor, *state: tf.Tensor) -> _State:
-        chunk_words = tf.unstack(words[chunk], num=_CHUNK_WORDS)
+        chunk_words = tf.unstack(words[:, chunk], axis=1)
         return (chunk + 1, *_mix_chunk(chunk_words, state))
 
     _, *mixed = tf.while_loop(

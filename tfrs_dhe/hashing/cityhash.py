@@ -20,6 +20,7 @@ def cityhash64(strings: Any) -> tf.Tensor | tf.RaggedTensor:
     so other systems can compute the same ids. It is the same on every machine
     and in every version of this package.
 
+    >>> from tfrs_dhe.hashing import cityhash64
     >>> ids = cityhash64(["", "user_1"])
     >>> ids.shape, ids.dtype
     (TensorShape([2]), tf.int64)
