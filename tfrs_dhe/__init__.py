@@ -1,6 +1,6 @@
 """Deep hash embeddings and MACH for TensorFlow Recommenders."""
 
-from tfrs_dhe import hashing
+from tfrs_dhe import datasets, hashing, layers, models
 from tfrs_dhe._version import __version__
 
-__all__ = ["__version__", "hashing"]
+__all__ = ["__version__", "datasets", "hashing", "layers", "models"]

@@ -8,6 +8,7 @@ TFRS of the process, or, without TFRS, with `tf.keras`.
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 import tensorflow as tf
 
@@ -64,7 +65,7 @@ def _bind() -> ModuleType:
     return root
 
 
-keras = _bind()
+keras: Any = _bind()
 
 #: Whether the package runs on legacy Keras (`tf_keras`) rather than on Keras 3.
 is_legacy = keras.__name__ == "tf_keras"

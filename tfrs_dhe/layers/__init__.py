@@ -1,0 +1,21 @@
+"""Keras layers: from raw ids to embeddings."""
+
+from tfrs_dhe.layers._mish import mish
+from tfrs_dhe.layers.city_hash64 import CityHash64
+from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
+from tfrs_dhe.layers.deep_hash_embedding_collection import (
+    DeepHashEmbeddingCollection,
+)
+from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
+from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
+from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
+
+__all__ = [
+    "CityHash64",
+    "DeepHashEmbedding",
+    "DeepHashEmbeddingCollection",
+    "DenseHashEncoding",
+    "EmbeddingNetwork",
+    "LocalitySensitiveHash",
+    "mish",
+]

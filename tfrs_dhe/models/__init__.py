@@ -1,0 +1,14 @@
+"""Models, and what a TFRS model needs so that `training` reaches its towers."""
+
+from typing import Any
+
+__all__ = ["Model"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on use: the layers have to work where TFRS cannot be imported.
+    if name == "Model":
+        from tfrs_dhe.models.training_aware_model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,78 @@
+"""Ids of any shape as a list of rows for a network, and embeddings back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfrs_dhe import hashing
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Ids laid out as one row each.
+
+    Attributes:
+      keys: tf.int64 [n].
+      weights: tf.float32 [n], how often a row counts in batch statistics, or
+        None if each counts once.
+      restore: From embeddings [n, d] to [..., d] in the shape of the ids.
+    """
+
+    keys: tf.Tensor
+    weights: tf.Tensor | None
+    restore: Callable[[tf.Tensor], tf.Tensor]
+
+
+def as_id_tensor(ids: Any) -> tf.Tensor | tf.RaggedTensor:
+    """Returns ids as a tensor, dense or ragged; raises a ValueError for None."""
+    if ids is None:
+        raise ValueError(
+            "`ids` must be a tensor of strings or integers. Received: None."
+        )
+    return ids if isinstance(ids, tf.RaggedTensor) else tf.convert_to_tensor(ids)
+
+
+def rows_of(
+    ids: tf.Tensor | tf.RaggedTensor,
+    mask: tf.Tensor | tf.RaggedTensor | None = None,
+    deduplicate: bool = False,
+) -> Rows:
+    """Lays out ids as rows.
+
+    Args:
+      ids: Strings or integers [...], dense or ragged.
+      mask: tf.bool [...], false for padding; None if there is none.
+      deduplicate: Whether equal ids share one row, with their number as weight.
+
+    Returns:
+      The rows.
+    """
+    if isinstance(ids, tf.RaggedTensor):
+        flat_mask = mask.flat_values if isinstance(mask, tf.RaggedTensor) else None
+        rows = rows_of(ids.flat_values, flat_mask, deduplicate)
+        return Rows(
+            rows.keys,
+            rows.weights,
+            lambda embeddings: ids.with_flat_values(rows.restore(embeddings)),
+        )
+    keys = hashing.int64_keys(tf.reshape(ids, [-1]))
+    weights = None if mask is None else tf.cast(tf.reshape(mask, [-1]), tf.float32)
+    positions = None
+    if deduplicate:
+        keys, positions = tf.unique(keys)
+        if weights is None:
+            weights = tf.ones(tf.shape(positions), tf.float32)
+        weights = tf.math.unsorted_segment_sum(weights, positions, tf.size(keys))
+
+    def restore(embeddings: tf.Tensor) -> tf.Tensor:
+        if positions is not None:
+            embeddings = tf.gather(embeddings, positions)
+        width = embeddings.shape[-1]
+        if ids.shape.rank != 1:
+            shape = tf.concat([tf.shape(ids), [width]], axis=0)
+            embeddings = tf.reshape(embeddings, shape)
+        return tf.ensure_shape(embeddings, ids.shape.concatenate(width))
+
+    return Rows(keys, weights, restore)

@@ -1,0 +1,32 @@
+"""Symbolic shapes that mean the same under both Kerases."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from tfrs_dhe._keras import keras
+
+
+def shape_tuple(shape: Any) -> tuple[int | None, ...]:
+    """Returns a tf.TensorShape (legacy Keras) or a tuple (Keras 3) as a tuple."""
+    return tuple(tf.TensorShape(shape).as_list())
+
+
+def output_spec(inputs: Any, shape: Iterable[int | None], dtype: str) -> Any:
+    """Returns the symbolic output of a layer that keeps raggedness (Keras 3)."""
+    ragged = {"ragged": True} if getattr(inputs, "ragged", False) else {}
+    return keras.KerasTensor(tuple(shape), dtype=dtype, **ragged)
+
+
+def check_id_spec(ids: Any) -> None:
+    """Raises a ValueError if a symbolic input cannot be ids (Keras 3)."""
+    dtype = getattr(ids, "dtype", None)
+    if dtype is None:
+        raise ValueError(f"`ids` must be a tensor. Received: {ids!r}.")
+    dtype = tf.as_dtype(dtype)
+    if dtype != tf.string and not dtype.is_integer:
+        raise ValueError(
+            f"`ids` must be strings or integers. Received dtype {dtype.name}. Give "
+            'the input its dtype, as in `keras.Input(shape=(), dtype="int64")`.'
+        )

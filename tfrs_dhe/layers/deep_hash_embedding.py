@@ -1,0 +1,270 @@
+"""The layer that replaces StringLookup + Embedding."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfrs_dhe._keras import keras
+from tfrs_dhe.layers import _specs
+from tfrs_dhe.layers._padding_mask import PaddingMask
+from tfrs_dhe.layers._rows import as_id_tensor, rows_of
+from tfrs_dhe.layers._side_features import side_feature_rows
+from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
+from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
+
+
+@keras.saving.register_keras_serializable(package="tfrs_dhe")
+class DeepHashEmbedding(keras.layers.Layer):
+    """Embeds ids by hashing and a deep network: no table, no vocabulary.
+
+    Takes the place of `StringLookup` and `Embedding`. An id is encoded by k
+    universal hashes (`DenseHashEncoding`), side features are concatenated, and a
+    network decodes the encoding (`EmbeddingNetwork`). Its size does not depend on
+    the number of ids, and an id that was never seen has an embedding of its own.
+
+    Before:
+
+    ```python
+    user_model = tf.keras.Sequential([
+        tf.keras.layers.StringLookup(vocabulary=user_ids),
+        tf.keras.layers.Embedding(len(user_ids) + 1, 32),
+    ])
+    ```
+
+    After, at a quarter of the parameters:
+
+    ```python
+    user_model = tfrs_dhe.layers.DeepHashEmbedding(
+        32, parameter_budget=0.25, table_shape=(len(user_ids), 32)
+    )
+    ```
+
+    The network has batch normalization, so a TFRS model passes `training` on to
+    it: `self.user_model(features["user_id"], training=training)` in
+    `compute_loss`. Forgotten, it is an error that says so, not a model that
+    quietly learns nothing; `tfrs_dhe.models.Model` in place of `tfrs.Model`
+    passes it on by itself. `normalization="layer"` needs no flag.
+
+    Example:
+    >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
+    >>> layer(tf.constant(["user_17", "never seen"]), training=False).shape
+    TensorShape([2, 8])
+
+    Args:
+      output_dim: Width of the embedding.
+      hidden_dim: Width of the hidden layers (d_NN), or a sequence of widths.
+        Give either this or `parameter_budget`.
+      parameter_budget: How many parameters the layer may have; it has at least
+        95 % of them. With `table_shape`, the share of that table's parameters.
+      num_hidden_layers: h.
+      num_hashes: k, the width of the encoding.
+      num_buckets: m, the number of values of a hash.
+      distribution: `"uniform"` or `"gaussian"`.
+      hash_family: `"multiply_shift"` or `"carter_wegman"`.
+      activation: `"mish"`, or whatever `keras.activations.get` knows.
+      normalization: `"batch"`, `"layer"` or None.
+      order: `"normalize_then_activate"` or `"activate_then_normalize"`.
+      seed: Integer in [0, 2^64) from which all hash functions follow. It may not
+        change in the life of a model.
+      table_shape: Rows and columns (n, d) of the table that is replaced.
+      mask_value: The id that pads lists, such as `""` or 0. Padding is masked for
+        the layers that follow and does not count in batch statistics.
+      deduplicate: Whether the distinct ids of a batch are computed once each.
+        Outputs, gradients and batch statistics are those of the whole batch.
+        Faster on a CPU where ids repeat; not for use with side features or on
+        TPU, where shapes must be static.
+      mix_keys: Whether to scramble ids before they are hashed.
+      kernel_initializer: Of the Dense layers.
+      kernel_regularizer: Of the Dense layers.
+      momentum: Of the moving statistics of batch normalization.
+      **kwargs: Those of a Keras layer.
+
+    Input shape: ids [...], strings (hashed by CityHash64) or integers, of any
+      rank, dense or ragged.
+
+    Output shape: [..., output_dim], of the layer's compute dtype.
+
+    Raises:
+      ValueError: If an argument is out of range, ids are neither strings nor
+        integers, or side features do not fit the ids.
+
+    References:
+      Kang et al., "Learning to Embed Categorical Features without Embedding
+      Tables for Recommendation", KDD 2021.
+    """
+
+    def __init__(
+        self,
+        output_dim: int,
+        hidden_dim: int | Sequence[int] | None = None,
+        parameter_budget: float | None = None,
+        num_hidden_layers: int = 5,
+        num_hashes: int = 1024,
+        num_buckets: int = 1_000_000,
+        distribution: str = "uniform",
+        hash_family: str = "multiply_shift",
+        activation: str | Callable[[tf.Tensor], tf.Tensor] = "mish",
+        normalization: str | None = "batch",
+        order: str = "normalize_then_activate",
+        seed: int = 0,
+        table_shape: Sequence[int] | None = None,
+        mask_value: str | int | None = None,
+        deduplicate: bool = False,
+        mix_keys: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        momentum: float = 0.99,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.encoding = DenseHashEncoding(
+            num_hashes=num_hashes,
+            num_buckets=num_buckets,
+            distribution=distribution,
+            hash_family=hash_family,
+            seed=seed,
+            mix_keys=mix_keys,
+            dtype=self.dtype_policy,
+            name="encoding",
+        )
+        self.network = EmbeddingNetwork(
+            output_dim,
+            hidden_dim,
+            num_hidden_layers=num_hidden_layers,
+            activation=activation,
+            normalization=normalization,
+            order=order,
+            parameter_budget=parameter_budget,
+            table_shape=table_shape,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            momentum=momentum,
+            dtype=self.dtype_policy,
+            name="network",
+        )
+        self.output_dim = output_dim
+        if mask_value is not None and not isinstance(mask_value, str | int):
+            raise ValueError(
+                "`mask_value` must be the string or integer that pads lists of ids. "
+                f"Received: {mask_value!r}."
+            )
+        self.mask_value = mask_value
+        self.deduplicate = deduplicate
+        self.supports_masking = True
+        # XLA knows no strings, and Keras 3 turns it on by itself on a GPU; what
+        # the ids are is known from the first call on.
+        self.supports_jit = False
+
+    def call(
+        self,
+        ids: tf.Tensor,
+        side_features: Any = None,
+        mask: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
+        """Returns the embeddings of ids.
+
+        Args:
+          ids: Strings or integers [...], dense or ragged.
+          side_features: Finite numbers [..., s], or a dict, list or tuple of
+            such tensors, which are concatenated.
+          mask: tf.bool [...], false for ids that are padding.
+          training: Whether batch normalization uses and learns the batch's
+            statistics.
+
+        Returns:
+          Floats [..., output_dim]; what stands at padding has no meaning.
+        """
+        ids = as_id_tensor(ids)
+        self.supports_jit = ids.dtype != tf.string
+        mask = self.compute_id_mask(ids, mask)
+        has_side_features = side_features is not None
+        if self.deduplicate and has_side_features:
+            raise ValueError(
+                "`deduplicate` computes equal ids once, but with `side_features` "
+                "equal ids may differ. Construct the layer with deduplicate=False."
+            )
+        rows = rows_of(ids, mask, self.deduplicate)
+        inputs = self.encoding(rows.keys)
+        if has_side_features:
+            features = side_feature_rows(side_features, ids, self.compute_dtype)
+            inputs = tf.concat([inputs, features], axis=-1)
+        self._check_width(inputs.shape[-1])
+        outputs = self.network(inputs, row_weights=rows.weights, training=training)
+        return rows.restore(outputs)
+
+    def _check_width(self, width: int) -> None:
+        if not self.network.built:
+            self._input_dim = width
+            return
+        num_hashes = self.encoding.num_hashes
+        if width != self._input_dim:
+            raise ValueError(
+                "`side_features` have another width than those the layer was built "
+                f"with. Expected: {self._input_dim - num_hashes} numbers per id. "
+                f"Received: {width - num_hashes}."
+            )
+
+    def compute_mask(self, inputs: tf.Tensor, mask: Any = None) -> Any:
+        """Returns where ids are no padding, tf.bool in the shape of the ids."""
+        if isinstance(mask, list | tuple):  # one for each positional argument
+            mask = mask[0]
+        if isinstance(inputs, list | tuple):
+            inputs = inputs[0]
+        # Layers that take ragged input take no mask.
+        if isinstance(inputs, tf.RaggedTensor) or getattr(inputs, "ragged", False):
+            return None
+        return self.compute_id_mask(inputs, mask)
+
+    def compute_id_mask(self, ids: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
+        """Returns where ids [...] are no padding and, given a mask, it is true.
+
+        Args:
+          ids: Strings or integers [...], dense or ragged.
+          mask: tf.bool [...] or None.
+
+        Returns:
+          tf.bool [...], or None if there is neither a mask nor a `mask_value`.
+        """
+        if self.mask_value is None:
+            return mask
+        return PaddingMask(self.mask_value)(ids, mask=mask)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape of the ids with the embedding's width added."""
+        return (*_specs.shape_tuple(input_shape), self.output_dim)
+
+    def compute_output_spec(
+        self,
+        ids: Any,
+        side_features: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Returns the symbolic output (Keras 3)."""
+        _specs.check_id_spec(ids)
+        shape = self.compute_output_shape(ids.shape)
+        return _specs.output_spec(ids, shape, self.compute_dtype)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Returns the width of the network's input, which side features add to."""
+        return {"input_dim": self._input_dim if self.network.built else None}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the network when a saved model is loaded."""
+        if config.get("input_dim") is not None:
+            self._input_dim = config["input_dim"]
+            self.network.build((None, self._input_dim))
+            self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = super().get_config()
+        parts = {**self.encoding.get_config(), **self.network.get_config()}
+        return {
+            **own,
+            **{name: value for name, value in parts.items() if name not in own},
+            "mask_value": self.mask_value,
+            "deduplicate": self.deduplicate,
+        }
