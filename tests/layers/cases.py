@@ -1,0 +1,219 @@
+"""Every public layer in every form that the same list of checks runs on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfrs_dhe import layers
+from tfrs_dhe._keras import keras
+
+STRINGS = np.array(["", "user_17", "ü", "a" * 100, "user_17", "zzz"], dtype=object)
+INTEGERS = np.array([0, -1, 2**62, 17, 17, -(2**63)], dtype=np.int64)
+PADDED = np.array([["a", "b", ""], ["c", "", ""]] * 3, dtype=object)
+FLOATS = np.linspace(-2, 2, 6 * 12, dtype=np.float32).reshape(6, 12)
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """A layer with example inputs.
+
+    Attributes:
+      name: For the test's id.
+      make: Constructs the layer; takes Keras's own arguments, such as `dtype`.
+      inputs: The first argument: an array, or a dict of arrays.
+      side_features: The second argument, if any.
+      output_shape: Expected shape or dict of shapes, worked out by hand.
+      output_dtype: Expected dtype with the default policy.
+      has_strings: Whether the input holds strings, which XLA does not know.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    inputs: Any
+    output_shape: Any
+    side_features: np.ndarray | None = None
+    output_dtype: str = "float32"
+    takes_training: bool = False
+    has_strings: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        arrays = self.inputs.values() if self.is_dict else [self.inputs]
+        object.__setattr__(
+            self, "has_strings", any(array.dtype == object for array in arrays)
+        )
+
+    @property
+    def is_dict(self) -> bool:
+        return isinstance(self.inputs, dict)
+
+    def call(self, layer: Any, training: bool | None = False) -> Any:
+        return self.call_on(layer, self.inputs, self.side_features, training)
+
+    def call_on(
+        self, layer: Any, inputs: Any, side_features: Any, training: bool | None = None
+    ) -> Any:
+        arguments = {}
+        if self.takes_training and training is not None:
+            arguments["training"] = training
+        if side_features is not None:
+            arguments["side_features"] = side_features
+        return layer(inputs, **arguments)
+
+    def functional_model(self, layer: Any) -> Any:
+        """Returns a functional model of the layer alone, and its input names."""
+
+        def placeholder(name: str, array: np.ndarray) -> Any:
+            dtype = "string" if array.dtype == object else array.dtype.name
+            return keras.Input(shape=array.shape[1:], dtype=dtype, name=name)
+
+        inputs: Any
+        if self.is_dict:
+            inputs = {name: placeholder(name, a) for name, a in self.inputs.items()}
+            model_inputs = dict(inputs)
+        else:
+            inputs = placeholder("ids", self.inputs)
+            model_inputs = {"ids": inputs}
+        side_features = None
+        if self.side_features is not None:
+            side_features = placeholder("side", self.side_features)
+            model_inputs["side"] = side_features
+        return keras.Model(model_inputs, self.call_on(layer, inputs, side_features))
+
+    def model_inputs(self) -> dict[str, np.ndarray]:
+        inputs = dict(self.inputs) if self.is_dict else {"ids": self.inputs}
+        if self.side_features is not None:
+            inputs["side"] = self.side_features
+        return inputs
+
+
+def _dhe(**options: Any) -> Callable[..., Any]:
+    defaults = {"hidden_dim": 6, "num_hidden_layers": 2, "num_hashes": 16}
+
+    def make(**kwargs: Any) -> Any:
+        return layers.DeepHashEmbedding(4, **{**defaults, **options}, **kwargs)
+
+    return make
+
+
+def _network(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return layers.EmbeddingNetwork(
+            4, **{"hidden_dim": 6, "num_hidden_layers": 2, **options}, **kwargs
+        )
+
+    return make
+
+
+def _encoding(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return layers.DenseHashEncoding(8, **options, **kwargs)
+
+    return make
+
+
+def _collection(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return layers.DeepHashEmbeddingCollection(
+            ["user", "movie"],
+            4,
+            num_hidden_layers=2,
+            num_hashes=16,
+            **{"hidden_dim": 6, **options},
+            **kwargs,
+        )
+
+    return make
+
+
+def _trained(name: str, make: Any, inputs: Any, shape: Any, **kw: Any) -> LayerCase:
+    return LayerCase(name, make, inputs, shape, takes_training=True, **kw)
+
+
+_FEATURES = {"user": STRINGS, "movie": INTEGERS}
+_FEATURE_SHAPES = {"user": (6, 4), "movie": (6, 4)}
+
+CASES = [
+    LayerCase(
+        "city_hash-strings", layers.CityHash64, STRINGS, (6,), output_dtype="int64"
+    ),
+    LayerCase(
+        "city_hash-lists", layers.CityHash64, PADDED, (6, 3), output_dtype="int64"
+    ),
+    LayerCase(
+        "city_hash-integers", layers.CityHash64, INTEGERS, (6,), output_dtype="int64"
+    ),
+    LayerCase("encoding", _encoding(), INTEGERS, (6, 8)),
+    LayerCase("encoding-int32", _encoding(), np.arange(6, dtype=np.int32), (6, 8)),
+    LayerCase(
+        "encoding-uint64", _encoding(), INTEGERS.astype(np.uint64) + 2**63, (6, 8)
+    ),
+    LayerCase("encoding-matrix", _encoding(), INTEGERS.reshape(2, 3), (2, 3, 8)),
+    LayerCase(
+        "encoding-gaussian", _encoding(distribution="gaussian"), INTEGERS, (6, 8)
+    ),
+    LayerCase(
+        "encoding-carter_wegman",
+        _encoding(hash_family="carter_wegman", seed=2**63, mix_keys=False),
+        INTEGERS,
+        (6, 8),
+    ),
+    _trained("network", _network(), FLOATS, (6, 4)),
+    _trained("network-rank3", _network(), FLOATS.reshape(3, 2, 12), (3, 2, 4)),
+    _trained("network-layer_norm", _network(normalization="layer"), FLOATS, (6, 4)),
+    _trained(
+        "network-none-relu",
+        _network(normalization=None, activation="relu"),
+        FLOATS,
+        (6, 4),
+    ),
+    _trained(
+        "network-activate_first",
+        _network(order="activate_then_normalize", hidden_dim=(5, 7)),
+        FLOATS,
+        (6, 4),
+    ),
+    _trained(
+        "network-budget",
+        _network(hidden_dim=None, parameter_budget=0.5, table_shape=(100, 6)),
+        FLOATS,
+        (6, 4),
+    ),
+    _trained("dhe-strings", _dhe(), STRINGS, (6, 4)),
+    _trained("dhe-integers", _dhe(), INTEGERS, (6, 4)),
+    _trained("dhe-lists", _dhe(mask_value=""), PADDED, (6, 3, 4)),
+    _trained(
+        "dhe-lists-of-integers",
+        _dhe(mask_value=0),
+        np.array([[1, 2, 0], [3, 0, 0]] * 3),
+        (6, 3, 4),
+    ),
+    _trained("dhe-deduplicate", _dhe(deduplicate=True), STRINGS, (6, 4)),
+    _trained(
+        "dhe-gaussian-budget",
+        _dhe(hidden_dim=None, parameter_budget=700, distribution="gaussian", seed=9),
+        INTEGERS,
+        (6, 4),
+    ),
+    _trained("dhe-side_features", _dhe(), STRINGS, (6, 4), side_features=FLOATS),
+    _trained("collection", _collection(), _FEATURES, _FEATURE_SHAPES),
+    _trained(
+        "collection-shared",
+        _collection(shared_network=True, mask_value=None, seed=3),
+        _FEATURES,
+        _FEATURE_SHAPES,
+    ),
+    _trained(
+        "collection-budget",
+        _collection(hidden_dim=None, parameter_budget=1500),
+        _FEATURES,
+        _FEATURE_SHAPES,
+    ),
+    LayerCase(
+        "locality_sensitive_hash",
+        lambda **kwargs: layers.LocalitySensitiveHash(5, seed=1, **kwargs),
+        FLOATS,
+        (6, 5),
+    ),
+]
