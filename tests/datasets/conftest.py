@@ -1,6 +1,9 @@
-"""Tiny folders in the layouts of the published data sets."""
+"""Tiny data: folders in the layouts of the published sets, and hand-made tables."""
 
+import numpy as np
 import pytest
+
+from tfrs_dhe.datasets import Interactions, MovieTable, UserTable
 
 MOVIES_1M = (
     "1::Toy Story (1995)::Animation|Children's|Comedy\n"
@@ -59,3 +62,31 @@ def files_csv():
             "userId,movieId,rating,timestamp\n5,9,0.5,1147880044\n3,1,4.5,1147868817\n"
         ),
     }
+
+
+@pytest.fixture
+def make_interactions():
+    """Returns a function that makes `Interactions` of rows.
+
+    A row is (user, movie, rating, timestamp).
+    """
+
+    def make(rows, num_users=3, num_movies=3, **users):
+        user, movie, rating, timestamp = zip(*rows, strict=True)
+        user_ids = np.array([f"u{i}" for i in range(num_users)])
+        return Interactions(
+            user_table=UserTable(user_ids, **users),
+            movie_table=MovieTable(
+                movie_id=np.array([f"m{i}" for i in range(num_movies)]),
+                movie_title=np.array([f"Movie {i}" for i in range(num_movies)]),
+                movie_genres=[[1] * i for i in range(2)] + [[0, 1]] * (num_movies - 2),
+                genre_names=("Action", "Drama"),
+            ),
+            user_index=np.array(user, np.int32),
+            movie_index=np.array(movie, np.int32),
+            user_rating=np.array(rating, np.float32),
+            timestamp=np.array(timestamp, np.int64),
+            rating_scale=(1, 5),
+        )
+
+    return make

@@ -28,6 +28,7 @@ class Interactions:
     `movie_id` look the ids up. No user has rated a movie twice.
 
     Example:
+    >>> from tfrs_dhe.datasets import load
     >>> ratings = load("synthetic", num_users=100, num_movies=200, num_ratings=2_000)
     >>> len(ratings), len(ratings.user_table), len(ratings.movie_table)
     (2000, 100, 200)
@@ -130,7 +131,8 @@ class Interactions:
           (`UserTable.dataset`) and movie (`MovieTable.dataset`), `user_rating`
           (float32, shape []) and `timestamp` (int64, shape []). These are the
           fields of the tensorflow-datasets configurations `movielens/*-ratings`
-          and the two dense vectors of side features.
+          and the two dense vectors of side features. To train, take `batches`:
+          `dataset().shuffle(...).batch(...)` is some ten times slower.
         """
         return example_dataset(self.columns(), len(self), fields=fields)
 

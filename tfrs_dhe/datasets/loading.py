@@ -19,6 +19,7 @@ def load(
 
     Example:
     >>> ratings = load()  # Made in memory: no network, no files.
+    >>> from tfrs_dhe.datasets import split_by_time
     >>> split = split_by_time(ratings.positives())
     >>> load("movielens/1m")  # doctest: +SKIP
     >>> load("movielens/1m", data_dir="ml-1m")  # doctest: +SKIP

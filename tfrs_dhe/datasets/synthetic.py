@@ -60,8 +60,8 @@ def make_synthetic(
       than either.
 
     Ids are strings with gaps, such as "user_48213" and "item_7731". The same
-    arguments give the same data. Results on it say that a model learns; they
-    say nothing of real data.
+    arguments give the same data under the same NumPy. Results on it say that a
+    model learns; they say nothing of real data.
 
     Example:
     >>> ratings = make_synthetic(num_users=50, num_movies=100, num_ratings=500)

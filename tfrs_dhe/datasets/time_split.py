@@ -220,9 +220,13 @@ def split_by_time(
     held-out ones come on top, so that there are unseen ones in any data.
 
     Example:
+    >>> from tfrs_dhe.datasets import load
     >>> split = split_by_time(load("synthetic").positives())
-    >>> split.train_batches(4096, seed=1)  # doctest: +SKIP
-    >>> split.test.filter(lambda x: not x["movie_is_seen"])  # doctest: +SKIP
+    >>> sizes = split.sizes
+    >>> sizes["train"], sizes["test"], sizes["test_unseen_movie"]
+    (91842, 11400, 1336)
+    >>> batches = split.train_batches(4096, seed=1)
+    >>> cold = split.test.filter(lambda x: tf.logical_not(x["movie_is_seen"]))
 
     Args:
       interactions: The ratings.
