@@ -102,6 +102,19 @@ def test_movietweetings(folder):
     assert data.positives().user_id.tolist() == ["1"]
 
 
+def test_movietweetings_with_its_file_of_twitter_ids(folder):
+    files = {
+        "movies.dat": "0002844::Fantômas (1913)::Crime\n",
+        "users.dat": "1::177651718\n",
+        "ratings.dat": "1::0002844::10::50\n",
+    }
+    path = folder(files, "utf-8")
+    with pytest.raises(ValueError, match=r"users\.dat, line 1: expected 5 fields"):
+        read_folder(path)
+    data = read_folder(path, layout="movietweetings")
+    assert data.user_table.user_id.tolist() == ["1"]
+
+
 def test_empty_times_are_kept_and_counted(folder, files_1m, caplog):
     del files_1m["ratings.dat"]
     files_1m["ratings.tsv"] = "20\t1\t5\t100\n10\t2\t3\t\n10\t1\t4\t300\n"

@@ -59,14 +59,20 @@ class Layout:
     also: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
-    def is_in(self, folder: Path) -> bool:
-        """Whether the folder has the files of this layout."""
-        needed = [self.movies.name, *self.also]
+    def can_be_read(self, folder: Path) -> bool:
+        """Whether the folder has the tables of this layout."""
+        needed = [self.movies.name]
         if self.users is not None:
             needed.append(self.users.name)
+        return all((folder / name).is_file() for name in needed) and any(
+            (folder / file.name).is_file() for file in self.ratings
+        )
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether the files tell that the folder has this layout."""
         return (
-            all((folder / name).is_file() for name in needed)
-            and any((folder / file.name).is_file() for file in self.ratings)
+            self.can_be_read(folder)
+            and all((folder / name).is_file() for name in self.also)
             and not any((folder / name).exists() for name in self.absent)
         )
 
@@ -220,7 +226,9 @@ def read_folder(
 
     Args:
       data_dir: The folder.
-      layout: A name of the table, where the files alone would mean another.
+      layout: A name of the table, where the files alone would mean another:
+        "movietweetings" for a folder that also has that project's `users.dat`
+        of Twitter ids, which is not read.
       genre_names: The genres there can be, in the order of their indices. By
         default the 21 of tensorflow-datasets; for MovieTweetings those of the
         file, sorted.
@@ -265,7 +273,7 @@ def _layout(folder: Path, name: str | None) -> Layout:
             raise ValueError(
                 f"`layout` must be one of {sorted(LAYOUTS)}. Received: {name!r}."
             )
-        if not LAYOUTS[name].is_in(folder):
+        if not LAYOUTS[name].can_be_read(folder):
             raise ValueError(
                 f"`data_dir` must hold the files of {LAYOUTS[name].describe()}. "
                 f"Received {str(folder)!r} with {_listing(folder)}."
