@@ -1,0 +1,28 @@
+"""Ratings to train and evaluate on: synthetic, MovieLens, MovieTweetings.
+
+Needs neither Keras nor TensorFlow Recommenders. `load` gives `Interactions`,
+`split_by_time` divides them into a `TimeSplit`, and both give `tf.data` datasets
+of dicts with the field names of the tensorflow-datasets builder `movielens`.
+"""
+
+from tfrs_dhe.datasets.folder import read_folder
+from tfrs_dhe.datasets.interactions import NO_TIMESTAMP, Interactions
+from tfrs_dhe.datasets.loading import load
+from tfrs_dhe.datasets.movie_table import MovieTable
+from tfrs_dhe.datasets.movielens import load_movielens
+from tfrs_dhe.datasets.synthetic import make_synthetic
+from tfrs_dhe.datasets.time_split import TimeSplit, split_by_time
+from tfrs_dhe.datasets.user_table import UserTable
+
+__all__ = [
+    "NO_TIMESTAMP",
+    "Interactions",
+    "MovieTable",
+    "TimeSplit",
+    "UserTable",
+    "load",
+    "load_movielens",
+    "make_synthetic",
+    "read_folder",
+    "split_by_time",
+]
