@@ -52,7 +52,7 @@ def _rows(name: str, feature: Any, ids: tf.Tensor, dtype: str) -> tf.Tensor:
             f"`{name}` must be numbers. Received dtype {feature.dtype.name}; "
             "categories can be multi-hot, or embedded by a layer of their own."
         )
-    expected = ids.shape.concatenate(None)
+    expected = ids.shape.concatenate([None])
     if not expected.is_compatible_with(feature.shape):
         raise ValueError(
             f"`{name}` must have the shape of the ids and one dimension more, "
