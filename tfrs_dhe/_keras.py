@@ -7,6 +7,7 @@ TFRS of the process, or, without TFRS, with `tf.keras`.
 """
 
 import importlib
+import os
 from types import ModuleType
 from typing import Any
 
@@ -53,15 +54,25 @@ def _root_package(cls: type) -> ModuleType:
     )
 
 
+def _refuse_backend(backend: str | None, cause: Exception | None = None) -> None:
+    raise ImportError(
+        f"tfrs_dhe runs on the TensorFlow backend of Keras 3. Received: {backend!r}; "
+        "set KERAS_BACKEND=tensorflow before Keras is imported."
+    ) from cause
+
+
 def _bind() -> ModuleType:
-    base = tf.keras.layers.Layer if tfrs is None else tfrs.Model
-    root = _root_package(base)
+    try:
+        base = tf.keras.layers.Layer if tfrs is None else tfrs.Model
+        root = _root_package(base)
+    except (AttributeError, ImportError) as error:
+        # A backend that is not installed breaks the import of Keras itself.
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend != "tensorflow":
+            _refuse_backend(backend, error)
+        raise
     if root.__name__ == "keras" and root.config.backend() != "tensorflow":
-        raise ImportError(
-            "tfrs_dhe runs on the TensorFlow backend of Keras 3. Received the "
-            f"backend {root.config.backend()!r}; set KERAS_BACKEND=tensorflow "
-            "before Keras is imported."
-        )
+        _refuse_backend(root.config.backend())
     return root
 
 
