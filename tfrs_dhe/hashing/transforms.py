@@ -62,8 +62,9 @@ def gaussian(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     never 0, no value is infinite: the largest is `sqrt(2 ln m)`, 5.3 for m = 10^6.
 
     Example:
-    >>> gaussian(tf.constant([10, 3]), num_buckets=10).numpy().tolist()
-    [0.0, 0.0]
+    >>> pair = gaussian(tf.constant([1, 4]), num_buckets=4)
+    >>> [round(x, 3) for x in pair.numpy().tolist()]  # sqrt(2 ln 4), angle 2 pi
+    [1.665, 0.0]
 
     Args:
       hashes: tf.int32 [..., k], values from 1 to m, k even.
