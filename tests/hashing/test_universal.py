@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfrs_dhe.hashing.constants
 import tfrs_dhe.hashing.universal
 from tfrs_dhe.hashing import mix_keys, uniform, universal_hash
 
@@ -103,6 +104,36 @@ def test_carter_wegman_is_the_papers_formula_below_2_to_the_30(num_buckets):
     assert hashes.numpy().tolist() == [
         [(a[i] * x + b[i]) % P % num_buckets + 1 for i in range(8)] for x in keys
     ]
+
+
+def test_carter_wegman_reduces_every_sum_to_its_remainder(monkeypatch):
+    # Sums that random constants meet once in 2^31 times or never: p itself, its
+    # multiples, and those for which adding the high bits to the low ones once is
+    # not enough. 25 makes the greatest sum of the two, 2^32 + 9, for key 2^64 - 1.
+    columns = [(1, 0, 0, 0), (1, 0, 0, P - 1), (2, 0, 0, 1), (1, 1, 1, 1)]
+    columns += [(P - 1, P - 1, P - 1, b) for b in (*range(50), P - 2, P - 1)]
+    monkeypatch.setattr(
+        tfrs_dhe.hashing.constants,
+        "carter_wegman_constants",
+        lambda seed, k, prime: np.array(columns[:k], np.uint64).T,
+    )
+    keys = [*EDGES, (P - 1) // 2, *range(-40, 0)]
+    for num_buckets in (10, P):
+        hashes = universal_hash(
+            int64(keys),
+            len(columns),
+            num_buckets,
+            hash_family="carter_wegman",
+            mix=False,
+        )
+        limbs = [(x % 2**30, x // 2**30 % 2**30, x % 2**64 // 2**60) for x in keys]
+        assert hashes.numpy().tolist() == [
+            [
+                (a0 * x0 + a1 * x1 + a2 * x2 + b) % P % num_buckets + 1
+                for a0, a1, a2, b in columns
+            ]
+            for x0, x1, x2 in limbs
+        ]
 
 
 # Written down once and for all: other values would exchange the encodings of all
