@@ -172,9 +172,11 @@ def count_encodings(ids, **options):
         hashes = tf.cast(universal_hash(chunk, 3, 10**6, **options) - 1, tf.int64)
         return (hashes[:, 0] * 10**6 + hashes[:, 1]) * 10**6 + hashes[:, 2]
 
-    packed = np.concatenate([pack(chunk) for chunk in ids.reshape(-1, CHUNK)])
+    packed = np.empty_like(ids)
+    for start in range(0, ids.size, CHUNK):
+        packed[start : start + CHUNK] = pack(ids[start : start + CHUNK])
     packed.sort()
-    return 1 + np.count_nonzero(np.diff(packed))
+    return 1 + np.count_nonzero(packed[1:] != packed[:-1])
 
 
 # Three hashes have 10^18 values, of which 10 million ids take two alike with a
