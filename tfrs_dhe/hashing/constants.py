@@ -35,6 +35,7 @@ def splitmix64(seed: int, count: int) -> list[int]:
     Returns:
       `count` integers in [0, 2^64).
     """
+    seed = check_seed(seed)
     numbers = []
     for i in range(1, count + 1):
         z = (seed + i * GOLDEN_GAMMA) & MASK_64
@@ -61,14 +62,19 @@ def derive_seed(seed: int, name: str) -> int:
     Returns:
       An integer in [0, 2^64).
     """
+    seed = check_seed(seed)
     digest = hashlib.sha256(seed.to_bytes(8, "little") + name.encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
 
+def is_integer(value: object) -> bool:
+    """Returns whether `value` is a Python or NumPy integer; bools are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_seed(seed: int) -> int:
     """Returns `seed`, or raises a ValueError if it is not an integer in [0, 2^64)."""
-    is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    if not is_integer or not 0 <= seed <= MASK_64:
+    if not is_integer(seed) or not 0 <= seed <= MASK_64:
         raise ValueError(
             "`seed` must be an integer from 0 to 2**64 - 1. "
             f"Received: seed={seed!r}. The hash functions follow from it, so it "

@@ -6,13 +6,33 @@ import tensorflow as tf
 
 DISTRIBUTIONS = ("uniform", "gaussian")
 
+_FRACTION_BITS = 62
+
+
+def _divide(numerators: tf.Tensor, denominator: int) -> tf.Tensor:
+    """Divides integers by a constant, exactly but for one rounding to float32.
+
+    Compilers turn the division by a constant into the multiplication by its
+    rounded reciprocal, and `41 * (1 / 41)` is not 1 in float32. Here the
+    reciprocal is a fixed-point number of 62 bits. Its integer products are the
+    same everywhere, and no sum follows that could be fused and round otherwise.
+
+    Args:
+      numerators: tf.int64 [...], from -denominator to denominator.
+      denominator: Positive and below 2^31.
+
+    Returns:
+      tf.float32 [...], from -1 to 1.
+    """
+    reciprocal = 2**_FRACTION_BITS // int(denominator)
+    return tf.cast(numerators * reciprocal, tf.float32) * 2.0**-_FRACTION_BITS
+
 
 def uniform(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     """Scales hash values to [-1, 1].
 
-    `2 (x - 1) / (m - 1) - 1`, written as `(2 (x - 1) - (m - 1)) * (1 / (m - 1))`:
-    an exact integer and then one multiplication, so that there is no sum that a
-    compiler could fuse into the product and round otherwise.
+    `2 (x - 1) / (m - 1) - 1`, as the nearest float32 (but for near ties), so 1
+    and m give exactly -1 and 1.
 
     Example:
     >>> uniform(tf.constant([1, 2, 3]), num_buckets=3).numpy().tolist()
@@ -29,9 +49,9 @@ def uniform(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     References:
       Kang et al., KDD 2021, section 3.1 ("uniform distribution").
     """
-    # From -(m - 1) to m - 1; x - 1 stays below 2^31 although 2 (x - 1) does not.
-    doubled = tf.cast(hashes - 1, tf.int64) * 2 - (num_buckets - 1)
-    return tf.cast(doubled, tf.float32) * (1.0 / (num_buckets - 1))
+    m = int(num_buckets)
+    # 2 (x - 1) - (m - 1), from -(m - 1) to m - 1; twice x may exceed 32 bits.
+    return _divide(tf.cast(hashes, tf.int64) * 2 - (m + 1), m - 1)
 
 
 def gaussian(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
@@ -42,8 +62,9 @@ def gaussian(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     never 0, no value is infinite: the largest is `sqrt(2 ln m)`, 5.3 for m = 10^6.
 
     Example:
-    >>> gaussian(tf.constant([10, 3]), num_buckets=10).numpy().tolist()
-    [0.0, 0.0]
+    >>> pair = gaussian(tf.constant([1, 4]), num_buckets=4)
+    >>> [round(x, 3) for x in pair.numpy().tolist()]  # sqrt(2 ln 4), angle 2 pi
+    [1.665, 0.0]
 
     Args:
       hashes: tf.int32 [..., k], values from 1 to m, k even.
@@ -61,9 +82,8 @@ def gaussian(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     """
     num_hashes = hashes.shape[-1]
     check_even(num_hashes)
-    # The minimum: for m above 2^24 both factors are rounded, and a product above
-    # 1 would give the root of a negative number.
-    u = tf.minimum(tf.cast(hashes, tf.float32) * (1.0 / num_buckets), 1.0)
+    # Never above 1, where the root would be that of a negative number.
+    u = _divide(tf.cast(hashes, tf.int64), num_buckets)
     radius = tf.sqrt(-2.0 * tf.math.log(u[..., 0::2]))
     angle = (2.0 * math.pi) * u[..., 1::2]
     pairs = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], axis=-1)

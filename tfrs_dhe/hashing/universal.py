@@ -112,14 +112,11 @@ def check_universal_hash_arguments(
     num_hashes: int, num_buckets: int, hash_family: str, seed: int
 ) -> None:
     """Raises a ValueError that names the first argument that is out of range."""
-    if not isinstance(num_hashes, int | np.integer) or num_hashes < 1:
+    if not constants.is_integer(num_hashes) or num_hashes < 1:
         raise ValueError(
             f"`num_hashes` must be a positive integer. Received: {num_hashes!r}."
         )
-    if (
-        not isinstance(num_buckets, int | np.integer)
-        or not 2 <= num_buckets <= MAX_NUM_BUCKETS
-    ):
+    if not constants.is_integer(num_buckets) or not 2 <= num_buckets <= MAX_NUM_BUCKETS:
         raise ValueError(
             "`num_buckets` must be an integer from 2 to 2**31 - 1. "
             f"Received: {num_buckets!r}."
