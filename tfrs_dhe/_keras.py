@@ -26,10 +26,12 @@ _tfrs_remedy = ""
 
 try:
     tfrs = importlib.import_module("tensorflow_recommenders")
-except ImportError as error:
+except (ImportError, RecursionError) as error:
+    # A Keras 3 whose backend is not installed fails in TensorFlow's lazy loader
+    # by endless recursion; `_bind` then says what is wrong.
     _tfrs_error = error
     # TFRS's own refusal of Keras 3 names no module; a missing one is named.
-    if error.name is None:
+    if getattr(error, "name", None) is None:
         _tfrs_remedy = _FIX
     else:
         _tfrs_remedy = "Install it with `pip install tensorflow-recommenders`."
@@ -65,7 +67,7 @@ def _bind() -> ModuleType:
     try:
         base = tf.keras.layers.Layer if tfrs is None else tfrs.Model
         root = _root_package(base)
-    except (AttributeError, ImportError) as error:
+    except (AttributeError, ImportError, RecursionError) as error:
         # A backend that is not installed breaks the import of Keras itself.
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         if backend != "tensorflow":

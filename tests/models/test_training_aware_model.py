@@ -120,11 +120,11 @@ def test_both_ways_train_alike() -> None:
 def test_model_is_saved_without_a_trace_of_the_step(tmp_path: Any) -> None:
     model = make_model(tfrs_dhe.models.Model, passes_training=False)
     model.fit(DATA, verbose=0)
-    tf.saved_model.save(model.movie_model, str(tmp_path / "tower"))
+    tf.saved_model.save(model.user_model, str(tmp_path / "tower"))
     loaded = tf.saved_model.load(str(tmp_path / "tower"))
     ids = tf.constant(["1", "never seen"])
     np.testing.assert_allclose(
-        loaded(ids, training=False), model.movie_model(ids, training=False), atol=1e-6
+        loaded(ids, training=False), model.user_model(ids, training=False), atol=1e-6
     )
 
 
@@ -144,7 +144,8 @@ def test_gradients_in_inference_mode_by_request() -> None:
         y = layer(x, training=False)
     assert np.isfinite(tape.gradient(y, x)).all()
     layer.trainable = False
-    with tf.GradientTape() as tape:
+    before = layer.get_weights()  # in the order of a frozen layer
+    with tf.GradientTape():
         layer(x)  # frozen, so there is nothing to learn
     for old, new in zip(before, layer.get_weights(), strict=True):
         np.testing.assert_array_equal(new, old)

@@ -175,8 +175,9 @@ def universal_hash(
       1979.
     """
     check_universal_hash_arguments(num_hashes, num_buckets, hash_family, seed)
-    ids = tf.convert_to_tensor(ids)
-    keys = as_keys(ids)
+    if ids is None:
+        raise ValueError("`ids` must be integers. Received: None.")
+    keys = as_keys(tf.convert_to_tensor(ids))
     if mix:
         keys = mix_keys(keys)
     if hash_family == "multiply_shift":

@@ -73,11 +73,11 @@ class DenseHashEncoding(keras.layers.Layer):
         _arguments.check_one_of("distribution", distribution, transforms.DISTRIBUTIONS)
         if distribution == "gaussian":
             transforms.check_even(num_hashes)
-        self.num_hashes = num_hashes
-        self.num_buckets = num_buckets
+        self.num_hashes = int(num_hashes)
+        self.num_buckets = int(num_buckets)
         self.distribution = distribution
         self.hash_family = hash_family
-        self.seed = seed
+        self.seed = int(seed)
         self.mix_keys = mix_keys
         self.supports_masking = True
 
