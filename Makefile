@@ -1,16 +1,21 @@
 # Every target sets up what it needs: a virtual environment in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
+PYTEST_ARGS ?= -q -n 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint wheel clean
+# The package is loud enough; TensorFlow's notes on its build are not needed.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help setup demo test lint wheel bench clean
 
 help:
 	@echo "make demo   train, evaluate, export and serve on built-in data"
 	@echo "make test   linters, type checks and all tests, under both Kerases"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
+	@echo "make bench  measure the speed of hashing and encoding"
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,8 +25,9 @@ $(READY): setup.cfg pyproject.toml
 
 setup: $(READY)
 
+# Arguments of the demo: make demo ARGS="--data-dir ml-1m --epochs 5"
 demo: $(READY)
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python examples/demo.py $(ARGS)
+	$(BIN)/python examples/demo.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -29,9 +35,22 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# Everything with TFRS, which is on legacy Keras; then what works without it.
 test: lint
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest
-	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest tests/layers
+	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/layers
+
+wheel: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet dist/*.whl
+	cd build && TF_USE_LEGACY_KERAS=1 empty/bin/python ../tests/try_installed.py
+	cd build && TF_USE_LEGACY_KERAS=0 empty/bin/python ../tests/try_installed.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed/cityhash.py
+	$(BIN)/python benchmarks/speed/encoding.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,6 +1,5 @@
 """CityHash64 against the reference implementation."""
 
-import doctest
 import random
 
 import cityhash
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import tfrs_dhe.hashing.cityhash
 from tfrs_dhe.hashing import cityhash64
 
 # Where the algorithm, or the way in which chunks are grouped, changes.
@@ -284,9 +282,3 @@ def test_empty_list_is_a_batch_without_strings():
     result = cityhash64([])
     assert result.shape == (0,)
     assert result.dtype == tf.int64
-
-
-def test_example_in_the_docstring():
-    results = doctest.testmod(tfrs_dhe.hashing.cityhash)
-    assert results.attempted > 0
-    assert results.failed == 0

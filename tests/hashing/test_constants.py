@@ -1,12 +1,10 @@
 """SplitMix64, seeds and the constants of the hash families."""
 
-import doctest
 import hashlib
 
 import numpy as np
 import pytest
 
-import tfrs_dhe.hashing.constants
 from tfrs_dhe.hashing import constants, derive_seed, splitmix64
 
 # Outputs that other implementations of SplitMix64 publish and test against.
@@ -122,9 +120,3 @@ def test_constants_cannot_be_changed_and_begin_alike(make):
     assert (make(6, 64) != long).mean() > 0.99
     with pytest.raises(ValueError, match="read-only"):
         long[0, 0] = 0
-
-
-def test_examples_in_the_docstrings():
-    results = doctest.testmod(tfrs_dhe.hashing.constants)
-    assert results.attempted > 0
-    assert results.failed == 0

@@ -1,12 +1,9 @@
 """Keys of strings and integers."""
 
-import doctest
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import tfrs_dhe.hashing.keys
 from tfrs_dhe.hashing import cityhash64, int64_keys
 from tfrs_dhe.hashing.universal import as_keys
 
@@ -85,10 +82,3 @@ def test_other_ids_are_refused(ids, received):
     with pytest.raises(ValueError, match=r"`ids` must be") as raised:
         int64_keys(ids)
     assert received in str(raised.value)
-
-
-def test_examples_in_the_docstrings():
-    names = {"int64_keys": int64_keys}
-    results = doctest.testmod(tfrs_dhe.hashing.keys, extraglobs=names)
-    assert results.attempted > 0
-    assert results.failed == 0

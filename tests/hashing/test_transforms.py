@@ -1,6 +1,5 @@
 """Uniform and Gaussian values of hashes."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-import tfrs_dhe.hashing.transforms
 from tfrs_dhe.hashing import gaussian, uniform, universal_hash
 
 # 42 and 83 are the first for which m - 1 times its rounded reciprocal is not 1.
@@ -282,12 +280,3 @@ def test_encodings_of_extreme_ids_are_finite(mode, transform, num_buckets, hash_
     encodings = MODES[mode](encode)(tf.constant(ids, tf.int64)).numpy()
     assert np.all(np.isfinite(encodings))
     assert len(np.unique(encodings, axis=0)) == len(set(ids))
-
-
-def test_examples_in_the_docstrings():
-    results = doctest.testmod(
-        tfrs_dhe.hashing.transforms,
-        extraglobs={"uniform": uniform, "gaussian": gaussian},
-    )
-    assert results.attempted > 0
-    assert results.failed == 0

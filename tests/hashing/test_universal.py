@@ -1,6 +1,5 @@
 """The k universal hashes against exact integer arithmetic in Python."""
 
-import doctest
 import random
 
 import numpy as np
@@ -443,11 +442,3 @@ def test_arguments_out_of_range_are_refused(hash_family, argument, value):
     with pytest.raises(ValueError, match=rf"`{argument}` must be") as raised:
         universal_hash(tf.constant([1]), **{**arguments, argument: value})
     assert repr(value) in str(raised.value)
-
-
-def test_example_in_the_docstring():
-    results = doctest.testmod(
-        tfrs_dhe.hashing.universal, extraglobs={"universal_hash": universal_hash}
-    )
-    assert results.attempted > 0
-    assert results.failed == 0

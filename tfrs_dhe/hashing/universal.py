@@ -53,8 +53,12 @@ def mix_keys(keys: tf.Tensor) -> tf.Tensor:
     """Returns keys scrambled by a bijection of the 64-bit integers.
 
     A linear hash passes arithmetic structure of the keys on: consecutive ids
-    would differ by one of four values in every dimension. The finalizer of
+    would differ by one of a few values in every dimension. The finalizer of
     SplitMix64 removes the structure and keeps distinct keys distinct.
+
+    Example:
+    >>> [hex(x) for x in mix_keys(tf.constant([0, 1], tf.uint64)).numpy().tolist()]
+    ['0x0', '0x5692161d100b05e5']
 
     Args:
       keys: tf.uint64 [...].

@@ -20,7 +20,7 @@ class CityHash64(keras.layers.Layer):
     Example:
     >>> layer = CityHash64()
     >>> layer(tf.constant(["", "user_17"])).numpy().tolist()
-    [-7286425919675154353, 6149106541166411263]
+    [-7286425919675154353, 8025641022965179627]
     >>> layer(tf.constant([17], dtype=tf.int32)).numpy().tolist()
     [17]
 

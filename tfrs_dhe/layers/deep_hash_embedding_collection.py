@@ -43,7 +43,7 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
     >>> ids = {"user": tf.constant(["u1"]), "item": tf.constant([7])}
     >>> out = layer(ids, training=False)
     >>> {name: tuple(embedding.shape) for name, embedding in out.items()}
-    {'item': (1, 8), 'user': (1, 8)}
+    {'user': (1, 8), 'item': (1, 8)}
 
     Args:
       feature_names: Keys of the dict that is embedded.

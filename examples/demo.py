@@ -1,0 +1,223 @@
+"""The main job: tables against deep hash embeddings, from raw ids to serving.
+
+Trains one two-tower retrieval model twice, on `StringLookup` + `Embedding` and on
+`DeepHashEmbedding` at a quarter of the tables' parameters, and compares them for
+users and movies that training has seen and for those it has not. Then exports the
+index with its query tower as one SavedModel, which a fresh process that imports
+nothing but TensorFlow loads and queries.
+
+    python examples/demo.py
+    python examples/demo.py --data-dir ml-1m
+"""
+
+import os
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+import tfrs_dhe
+
+KS = (10, 100)
+DIM = 32
+
+
+def make_table(ids):
+    """What most models have today: a row for every id, and one for all others."""
+    return tf.keras.Sequential(
+        [
+            tf.keras.layers.StringLookup(vocabulary=ids),
+            tf.keras.layers.Embedding(len(ids) + 1, DIM),
+        ]
+    )
+
+
+def make_deep_hash_embedding(ids, args):
+    """What takes its place: no vocabulary; `ids` says what size to be a share of."""
+    return tfrs_dhe.layers.DeepHashEmbedding(
+        DIM,
+        parameter_budget=args.share,
+        table_shape=(len(ids), DIM),
+        num_hashes=args.num_hashes,
+        num_hidden_layers=args.num_hidden_layers,
+        momentum=0.9,  # a training of a few thousand steps
+        deduplicate=True,  # on a CPU, ids that repeat in a batch cost once
+    )
+
+
+class Tower(tf.keras.Model):
+    """Embeds ids, and what is known of them beside, for either kind of embedding."""
+
+    def __init__(self, entity, embedding):
+        super().__init__()
+        self.id_name, self.side_name = f"{entity}_id", f"{entity}_side_features"
+        self.embedding = embedding
+        self.projection = tf.keras.layers.Dense(DIM)
+
+    def call(self, features, training=None):
+        parts = [self.embedding(features[self.id_name], training=training)]
+        if self.side_name in features:
+            parts.append(features[self.side_name])
+        return self.projection(tf.concat(parts, axis=-1))
+
+
+class TwoTowerModel(tfrs.Model):
+    def __init__(self, user_embedding, movie_embedding):
+        super().__init__()
+        self.user_model = Tower("user", user_embedding)
+        self.movie_model = Tower("movie", movie_embedding)
+        self.task = tfrs.tasks.Retrieval()
+
+    def compute_loss(self, features, training=False):
+        return self.task(
+            self.user_model(features, training=training),
+            self.movie_model(features, training=training),
+            candidate_ids=features["movie_id"],
+            candidate_sampling_probability=features["movie_probability"],
+            compute_metrics=False,
+        )
+
+    def make_index(self, movies, k):
+        """Returns an index over the catalogue that takes features of users."""
+        index = tfrs.layers.factorized_top_k.BruteForce(self.user_model, k=k)
+        return index.index_from_dataset(
+            movies.map(
+                lambda batch: (
+                    batch["movie_id"],
+                    self.movie_model(batch, training=False),
+                )
+            )
+        )
+
+
+def evaluate(model, movies, parts):
+    """Returns the factorized top-k accuracy of each part of the test ratings."""
+    index = model.make_index(movies, max(KS))
+    index.query_model = None  # The metric has the queries embedded already.
+    figures = {}
+    for name, part in parts.items():
+        metric = tfrs.metrics.FactorizedTopK(index, ks=KS)
+        for batch in part.batches(4096):
+            metric.update_state(
+                model.user_model(batch, training=False),
+                model.movie_model(batch, training=False),
+                true_candidate_ids=batch["movie_id"],
+            )
+        for k, value in zip(KS, metric.result(), strict=True):
+            figures[f"{name} @{k}"] = float(value)
+    return figures
+
+
+def run(name, model, train, movies, parts, args):
+    """Trains and evaluates; returns the model's line of the table."""
+    print(f"\n{name}")
+    model.compile(optimizer=tf.keras.optimizers.Adam(args.learning_rate))
+    start = time.perf_counter()
+    model.fit(train, epochs=args.epochs)
+    seconds = time.perf_counter() - start
+    parameters = (
+        model.user_model.embedding.count_params()
+        + model.movie_model.embedding.count_params()
+    )
+    figures = evaluate(model, movies, parts)
+    return {"parameters": parameters, **figures, "seconds": seconds}
+
+
+def export(model, movies, query, path):
+    """Writes the index and its query tower as one SavedModel."""
+    index = model.make_index(movies, k=5)
+    specs = {
+        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)
+        for name, x in query.items()
+    }
+
+    @tf.function
+    def serve(**features):
+        scores, ids = index(features)
+        return {"scores": scores, "ids": ids}
+
+    signature = serve.get_concrete_function(**specs)
+    tf.saved_model.save(index, path, signatures={"serving_default": signature})
+
+
+def query_in_a_fresh_process(path, query):
+    """Returns what the SavedModel answers in a process with only TensorFlow."""
+    request = {name: x.numpy().tolist() for name, x in query.items()}
+    request["user_id"] = [user.decode() for user in request["user_id"]]
+    script = Path(__file__).parent / "serve.py"
+    answer = subprocess.run(
+        [sys.executable, script, path, json.dumps(request)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return json.loads(answer)
+
+
+def main(argv=None):
+    parser = common.argument_parser(__doc__, epochs=10)
+    parser.set_defaults(batch_size=512)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--num-hashes", type=int, default=256)
+    parser.add_argument("--num-hidden-layers", type=int, default=2)
+    parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--export-dir", help="where to keep the SavedModel")
+    args = parser.parse_args(argv)
+
+    split = tfrs_dhe.datasets.split_by_time(common.load(args).positives())
+    movies = split.movies.batch(4096)
+    train = split.train_batches(args.batch_size, seed=args.seed)
+    train = train.map(common.add_movie_probability(split)).prefetch(2)
+    parts = common.test_parts(split)
+    user_ids, movie_ids = split.train_user_ids, split.train_movie_ids
+    print(
+        f"{len(user_ids)} users and {len(movie_ids)} movies in "
+        f"{len(split.train_interactions)} ratings to train on; test ratings: "
+        + ", ".join(f"{name} {len(part)}" for name, part in parts.items())
+    )
+
+    tf.keras.utils.set_random_seed(args.seed)
+    tables = TwoTowerModel(make_table(user_ids), make_table(movie_ids))
+    deep_hash = TwoTowerModel(
+        make_deep_hash_embedding(user_ids, args),
+        make_deep_hash_embedding(movie_ids, args),
+    )
+    rows = {
+        "tables": run("Tables", tables, train, movies, parts, args),
+        "deep hash": run("Deep hash", deep_hash, train, movies, parts, args),
+    }
+    popularity = common.popularity_recall(split, parts, KS)
+    rows["popularity"] = {
+        f"{name} @{k}": popularity[name][f"recall@{k}"] for name in parts for k in KS
+    }
+    common.print_columns(rows)
+
+    # A user who is known, and one who is not but brings the same side features.
+    known = next(iter(split.train_interactions.batches(1, shuffle=False)))
+    query = {
+        name: tf.repeat(known[name], 2, axis=0)
+        for name in ("user_id", "user_side_features")
+        if name in known
+    }
+    query["user_id"] = tf.constant([known["user_id"][0].numpy(), b"never seen before"])
+    with tempfile.TemporaryDirectory() as scratch:
+        path = args.export_dir or scratch
+        export(deep_hash, movies, query, path)
+        answer = query_in_a_fresh_process(path, query)
+    print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
+    for user, ids in zip(query["user_id"].numpy(), answer["ids"], strict=True):
+        print(f"  {user.decode()}: {', '.join(ids)}")
+    return rows | {"answer": answer}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The examples in docstrings run and print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import tfrs_dhe
+
+MODULES = [
+    module.name for module in pkgutil.walk_packages(tfrs_dhe.__path__, "tfrs_dhe.")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    names = {"tf": importlib.import_module("tensorflow"), **vars(module)}
+    assert doctest.testmod(module, extraglobs=names).failed == 0
+
+
+PUBLIC = [
+    *(f"hashing.{name}" for name in tfrs_dhe.hashing.__all__),
+    *(f"layers.{name}" for name in tfrs_dhe.layers.__all__),
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_has_an_example(name: str) -> None:
+    package, _, attribute = name.partition(".")
+    documented = getattr(getattr(tfrs_dhe, package), attribute)
+    assert ">>>" in documented.__doc__
