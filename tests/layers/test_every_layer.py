@@ -148,6 +148,17 @@ def test_xla_computes_what_eager_does(case: LayerCase) -> None:
 
 
 @every_case
+def test_keras_3_may_compile_what_has_no_strings(case: LayerCase) -> None:
+    """Keras 3 turns XLA on by itself if no layer says that it does not support it."""
+    layer = case.make()
+    case.functional_model(layer)
+    parts = [layer, *layer._flatten_layers()]
+    is_city_hash = case.name.startswith("city_hash")
+    may_compile = all(getattr(part, "supports_jit", True) for part in parts)
+    assert may_compile == (not case.has_strings and not is_city_hash)
+
+
+@every_case
 def test_config_makes_an_equal_layer(case: LayerCase) -> None:
     layer = case.make()
     train_once(case, layer)

@@ -28,7 +28,7 @@ class PaddingMask(keras.layers.Layer):
         kwargs.setdefault("dtype", "bool")
         super().__init__(**kwargs)
         self.mask_value = mask_value
-        self.supports_jit = False
+        self.supports_jit = not isinstance(mask_value, str)  # XLA knows no strings
 
     def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Returns where `inputs` are ids and, given a mask, it is true."""

@@ -121,13 +121,16 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
             # silently leaves out layers that are held in a list or dict.
             setattr(self, f"feature_{name}", layer)
         self.supports_masking = True
-        self.supports_jit = False
+        self.supports_jit = False  # as in DeepHashEmbedding, until ids are seen
 
     def call(
         self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """Returns the embeddings [..., output_dim] of ids [...], by feature."""
         self._check_names(inputs)
+        self.supports_jit = all(
+            as_id_tensor(ids).dtype != tf.string for ids in inputs.values()
+        )
         if self.shared_network:
             return self._call_shared(inputs, training)
         return {
