@@ -60,6 +60,7 @@ def make_model(feature_names, interaction):
             hidden_dim=128,
             num_hidden_layers=1,
             num_hashes=256,
+            kernel_regularizer=tf.keras.regularizers.L2(1e-3),
             deduplicate=True,  # A batch has few different values of a feature.
         ),
         bottom_stack=tfrs.layers.blocks.MLP([32, EMBEDDING_DIM]),
@@ -67,7 +68,8 @@ def make_model(feature_names, interaction):
             "dot": tfrs.layers.feature_interaction.DotInteraction(skip_gather=True),
             "dcn": tf.keras.Sequential(
                 [
-                    tf.keras.layers.Concatenate(),
+                    # With -1 Keras takes axis 0 where TFRS lost the rank.
+                    tf.keras.layers.Concatenate(axis=1),
                     tfrs.layers.feature_interaction.Cross(),
                 ]
             ),

@@ -28,9 +28,9 @@ class MultitaskModel(tfrs_dhe.models.Model):  # Or tfrs.Model, as in ranking.py.
         super().__init__()
         self.rating_weight = rating_weight
         self.retrieval_weight = retrieval_weight
-        size = {"hidden_dim": 128, "num_hidden_layers": 1, "num_hashes": 256}
-        self.user_model = tfrs_dhe.layers.DeepHashEmbedding(32, **size)
-        self.movie_model = tfrs_dhe.layers.DeepHashEmbedding(32, **size)
+        options = {"hidden_dim": 128, "num_hidden_layers": 1, "num_hashes": 256}
+        self.user_model = tfrs_dhe.layers.DeepHashEmbedding(32, **options)
+        self.movie_model = tfrs_dhe.layers.DeepHashEmbedding(32, **options)
         self.rating_model = tf.keras.Sequential(
             [
                 tf.keras.layers.Dense(64, activation="relu"),
@@ -68,9 +68,7 @@ class MultitaskModel(tfrs_dhe.models.Model):  # Or tfrs.Model, as in ranking.py.
             candidate_sampling_probability=features.get("movie_probability"),
             compute_metrics=not training,
         )
-        return (
-            self.rating_weight * rating_loss + self.retrieval_weight * retrieval_loss
-        )
+        return self.rating_weight * rating_loss + self.retrieval_weight * retrieval_loss
 
 
 def main(argv=None):

@@ -22,9 +22,14 @@ import tfrs_dhe
 class RankingModel(tfrs.Model):
     def __init__(self, mean_rating):
         super().__init__()
-        size = {"hidden_dim": 64, "num_hidden_layers": 1, "num_hashes": 256}
-        self.user_model = tfrs_dhe.layers.DeepHashEmbedding(32, **size)
-        self.movie_model = tfrs_dhe.layers.DeepHashEmbedding(32, **size)
+        options = {
+            "hidden_dim": 64,
+            "num_hidden_layers": 1,
+            "num_hashes": 256,
+            "kernel_regularizer": tf.keras.regularizers.L2(1e-3),
+        }
+        self.user_model = tfrs_dhe.layers.DeepHashEmbedding(32, **options)
+        self.movie_model = tfrs_dhe.layers.DeepHashEmbedding(32, **options)
         self.rating_model = tf.keras.Sequential(
             [
                 tf.keras.layers.Dense(64, activation="relu"),
@@ -60,7 +65,7 @@ def main(argv=None):
     ratings = split.train_interactions.user_rating
 
     model = RankingModel(ratings.mean())
-    model.compile(optimizer=tf.keras.optimizers.Adam(1e-3))
+    model.compile(optimizer=tf.keras.optimizers.Adam(3e-3))
     train = split.train_batches(args.batch_size, seed=args.seed)
     model.fit(train, epochs=args.epochs, verbose=2)
 

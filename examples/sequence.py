@@ -134,7 +134,9 @@ def main(argv=None):
     tf.keras.utils.set_random_seed(args.seed)
     liked = common.load(args).positives()
     split = tfrs_dhe.datasets.split_by_time(liked)
-    train = with_history(split.train_interactions, split.train_interactions, args.length)
+    train = with_history(
+        split.train_interactions, split.train_interactions, args.length
+    )
     test = with_history(liked, split.test_interactions, args.length)
 
     movie_id = tf.constant([*liked.movie_table.movie_id, ""])  # The last one pads.
