@@ -52,6 +52,7 @@ def to_ranking_inputs(min_rating):
 
 
 def make_model(feature_names, interaction):
+    """Returns a DLRM ("dot") or a DCN ("dcn")."""
     return tfrs.experimental.models.Ranking(
         embedding_layer=tfrs_dhe.layers.DeepHashEmbeddingCollection(
             feature_names,

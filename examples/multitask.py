@@ -23,7 +23,12 @@ import tfrs_dhe
 KS = (10, 100)
 
 
-class MultitaskModel(tfrs_dhe.models.Model):  # Or tfrs.Model, as in ranking.py.
+class MultitaskModel(tfrs_dhe.models.Model):
+    """Two towers that retrieve and, with a small network on top, rate.
+
+    `tfrs.Model` does as well if `training` is passed on, as in ranking.py.
+    """
+
     def __init__(self, movies, mean_rating, rating_weight, retrieval_weight):
         super().__init__()
         self.rating_weight = rating_weight

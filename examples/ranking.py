@@ -20,6 +20,8 @@ import tfrs_dhe
 
 
 class RankingModel(tfrs.Model):
+    """Predicts ratings from embeddings of user and movie, and their product."""
+
     def __init__(self, mean_rating):
         super().__init__()
         options = {

@@ -42,6 +42,8 @@ class Tower(tf.keras.Model):
 
 
 class RetrievalModel(tfrs.Model):
+    """Two towers, trained with the other movies of the batch as negatives."""
+
     def __init__(self, movies):
         super().__init__()
         self.user_model = Tower("user")

@@ -24,6 +24,8 @@ KS = (10, 100)
 
 
 class SequenceModel(tfrs.Model):
+    """Retrieves by an embedding of the history in the place of a user's."""
+
     def __init__(self, movies, history):
         super().__init__()
         self.movie_model = tfrs_dhe.layers.DeepHashEmbedding(
@@ -123,6 +125,7 @@ def cooccurrence_recall(train, test, popularity):
 
 
 def last_movies(rows, padding):
+    """Returns the last movie of every history."""
     return rows[np.arange(len(rows)), (rows < padding).sum(axis=1) - 1]
 
 
