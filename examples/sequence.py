@@ -136,6 +136,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     tf.keras.utils.set_random_seed(args.seed)
     liked = common.load(args).positives()
+    liked = liked.select(liked.has_timestamp)
     split = tfrs_dhe.datasets.split_by_time(liked)
     train = with_history(
         split.train_interactions, split.train_interactions, args.length
