@@ -6,22 +6,35 @@ import pathlib
 import numpy as np
 import pytest
 
+from tfrs_dhe import datasets
+
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Returns a function that runs an example's `main` and returns its figures."""
+def load_example(monkeypatch):
+    """Returns a function that imports an example."""
     # As when a script is started: its folder is the first on the path.
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
-    def run_main(name, *arguments):
+    def load(name):
         spec = importlib.util.spec_from_file_location(
             f"example_{name}", EXAMPLES / f"{name}.py"
         )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.main(["--num-ratings=40000", "--batch-size=512", *arguments])
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run(load_example):
+    """Returns a function that runs an example's `main` and returns its figures."""
+
+    def run_main(name, *arguments):
+        small = ["--num-ratings=40000", "--batch-size=512"]
+        return load_example(name).main([*small, *arguments])
 
     return run_main
 
@@ -75,3 +88,31 @@ def test_dlrm_beats_the_share_who_like_a_movie(run, interaction):
     for part in ("all", "unseen movies"):
         model = figures[f"{interaction}, {part}"]["auc"]
         assert figures[f"share who like it, {part}"]["auc"] < model <= 1
+
+
+def test_histories_are_what_the_user_liked_before_by_time(load_example):
+    names = np.array(["a", "b", "c", "d"])
+    ratings = datasets.Interactions(
+        user_table=datasets.UserTable(names[:2]),
+        movie_table=datasets.MovieTable(names, names, [[]] * 4, ("Drama",)),
+        # User 0 rates movies 3, 0, 1 and 2, the last two at once; user 1 movie 3.
+        user_index=np.array([0, 1, 0, 0, 0], np.int32),
+        movie_index=np.array([0, 3, 1, 3, 2], np.int32),
+        user_rating=np.full(5, 5, np.float32),
+        timestamp=np.array([20, 25, 30, 10, 30]),
+        rating_scale=(1, 5),
+    )
+    sequence = load_example("sequence")
+    rows = sequence.histories(ratings, ratings, length=2)
+    padding = 4
+    assert rows.tolist() == [
+        [3, padding],
+        [padding, padding],
+        [3, 0],
+        [padding, padding],
+        [3, 0],
+    ]
+    assert sequence.histories(ratings, ratings, length=1)[2].tolist() == [0]
+    examples, kept = sequence.with_history(ratings, ratings, length=2)
+    assert examples.movie_index.tolist() == [0, 1, 2]
+    assert sequence.last_movies(kept, padding).tolist() == [3, 0, 0]
