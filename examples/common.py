@@ -120,27 +120,16 @@ def movie_means(
 
 
 def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints figures, a row of the table for each entry."""
+    """Prints figures, a row of the table for each entry; absent ones stay empty."""
     width = max(map(len, rows))
-    names = list(next(iter(rows.values())))
+    names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
     print("\n" + " " * width + "".join(f"{name:>13}" for name in names))
     for label, figures in rows.items():
-        print(f"{label:<{width}}" + "".join(f"{figures[n]:>13.4f}" for n in names))
-
-
-def print_columns(columns: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints figures, a column of the table for each entry."""
-    labels = list(
-        dict.fromkeys(name for figures in columns.values() for name in figures)
-    )
-    width = max(map(len, labels))
-    print("\n" + " " * width + "".join(f"{name:>13}" for name in columns))
-    for label in labels:
-        cells = (figures.get(label) for figures in columns.values())
-        print(f"{label:<{width}}" + "".join(f"{_cell(x):>13}" for x in cells))
+        cells = (_cell(figures.get(name)) for name in names)
+        print(f"{label:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
 
 
 def _cell(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -129,11 +129,11 @@ def run(name, model, train, movies, parts, args):
         + model.movie_model.embedding.count_params()
     )
     figures = evaluate(model, movies, parts)
-    return {"parameters": parameters, **figures, "seconds": seconds}
+    return {"parameters": parameters, **figures, "seconds to train": round(seconds)}
 
 
 def export(model, movies, query, path):
-    """Writes the index and its query tower as one SavedModel."""
+    """Writes the index with its query tower as one SavedModel."""
     index = model.make_index(movies, k=5)
     specs = {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)
@@ -164,9 +164,9 @@ def query_in_a_fresh_process(path, query):
 
 
 def main(argv=None):
-    parser = common.argument_parser(__doc__, epochs=10)
+    parser = common.argument_parser(__doc__, epochs=8)
     parser.set_defaults(batch_size=512)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--num-hashes", type=int, default=256)
     parser.add_argument("--num-hidden-layers", type=int, default=2)
     parser.add_argument("--share", type=float, default=0.25)
@@ -191,15 +191,22 @@ def main(argv=None):
         make_deep_hash_embedding(user_ids, args),
         make_deep_hash_embedding(movie_ids, args),
     )
-    rows = {
+    popularity = common.popularity_recall(split, parts, KS)
+    figures = {
         "tables": run("Tables", tables, train, movies, parts, args),
         "deep hash": run("Deep hash", deep_hash, train, movies, parts, args),
+        "popularity": {
+            f"{name} @{k}": popularity[name][f"recall@{k}"]
+            for name in parts
+            for k in KS
+        },
     }
-    popularity = common.popularity_recall(split, parts, KS)
-    rows["popularity"] = {
-        f"{name} @{k}": popularity[name][f"recall@{k}"] for name in parts for k in KS
-    }
-    common.print_columns(rows)
+    common.print_table(
+        {
+            label: {name: row[label] for name, row in figures.items() if label in row}
+            for label in figures["tables"]
+        }
+    )
 
     # A user who is known, and one who is not but brings the same side features.
     known = next(iter(split.train_interactions.batches(1, shuffle=False)))
@@ -216,7 +223,7 @@ def main(argv=None):
     print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
     for user, ids in zip(query["user_id"].numpy(), answer["ids"], strict=True):
         print(f"  {user.decode()}: {', '.join(ids)}")
-    return rows | {"answer": answer}
+    return figures | {"answer": answer}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Every example runs, on small data, and beats its baseline."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfrs_dhe import datasets
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def load_example(monkeypatch):
+    """Returns a function that imports an example."""
+    # As when a script is started: its folder is the first on the path.
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(
+            f"example_{name}", EXAMPLES / f"{name}.py"
+        )
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run(load_example):
+    """Returns a function that runs an example's `main` and returns its figures."""
+
+    def run_main(name, *arguments):
+        small = ["--num-ratings=40000", "--batch-size=512"]
+        return load_example(name).main([*small, *arguments])
+
+    return run_main
+
+
+def assert_recalls(figures, model, baseline):
+    for metric in ("recall@10", "recall@100"):
+        assert 0 <= figures[baseline][metric] < figures[model][metric] <= 1
+
+
+def test_retrieval_beats_popularity_and_serves_an_unknown_user(run, capsys):
+    figures = run("retrieval", "--epochs=3")
+    assert_recalls(figures, "two-tower, all", "popularity, all")
+    for part in ("unseen users", "unseen movies"):
+        assert np.isfinite(list(figures[f"two-tower, {part}"].values())).all()
+    assert len(set(figures["recommended"])) == 5
+    assert all(movie.startswith(b"item_") for movie in figures["recommended"])
+    printed = capsys.readouterr().out
+    assert "recall@100" in printed
+    assert "popularity, unseen movies" in printed
+
+
+def test_ranking_beats_the_mean_of_the_movie(run):
+    figures = run("ranking", "--epochs=3")
+    assert figures["ranking model, all"]["rmse"] < figures["movie's mean, all"]["rmse"]
+
+
+def test_multitask_beats_popularity_and_the_mean(run):
+    figures = run("multitask", "--epochs=3")
+    model, baseline = figures["multitask model"], figures["popularity and mean"]
+    assert_recalls(figures, "multitask model", "popularity and mean")
+    assert model["rmse"] < baseline["rmse"]
+
+
+def test_multitask_weight_of_zero_turns_a_task_off(run):
+    figures = run("multitask", "--epochs=1", "--retrieval-weight=0")
+    # Nothing drew users and movies together: no better than the popular ones.
+    recall = {name: row["recall@100"] for name, row in figures.items()}
+    assert recall["multitask model"] < recall["popularity and mean"]
+
+
+@pytest.mark.parametrize("history", ["mean", "gru"])
+def test_sequence_beats_popularity_and_the_last_movie(run, history):
+    figures = run("sequence", "--epochs=4", f"--history={history}")
+    for baseline in ("popularity", "follows the last movie"):
+        assert_recalls(figures, f"sequence model, {history}", baseline)
+
+
+@pytest.mark.parametrize("interaction", ["dot", "dcn"])
+def test_dlrm_beats_the_share_who_like_a_movie(run, interaction):
+    figures = run("dlrm", "--epochs=4", f"--interaction={interaction}")
+    for part in ("all", "unseen movies"):
+        model = figures[f"{interaction}, {part}"]["auc"]
+        assert figures[f"share who like it, {part}"]["auc"] < model <= 1
+
+
+def test_histories_are_what_the_user_liked_before_by_time(load_example):
+    names = np.array(["a", "b", "c", "d"])
+    ratings = datasets.Interactions(
+        user_table=datasets.UserTable(names[:2]),
+        movie_table=datasets.MovieTable(names, names, [[]] * 4, ("Drama",)),
+        # User 0 rates movies 3, 0, 1 and 2, the last two at once; user 1 movie 3.
+        user_index=np.array([0, 1, 0, 0, 0], np.int32),
+        movie_index=np.array([0, 3, 1, 3, 2], np.int32),
+        user_rating=np.full(5, 5, np.float32),
+        timestamp=np.array([20, 25, 30, 10, 30]),
+        rating_scale=(1, 5),
+    )
+    sequence = load_example("sequence")
+    rows = sequence.histories(ratings, ratings, length=2)
+    padding = 4
+    assert rows.tolist() == [
+        [3, padding],
+        [padding, padding],
+        [3, 0],
+        [padding, padding],
+        [3, 0],
+    ]
+    assert sequence.histories(ratings, ratings, length=1)[2].tolist() == [0]
+    examples, kept = sequence.with_history(ratings, ratings, length=2)
+    assert examples.movie_index.tolist() == [0, 1, 2]
+    assert sequence.last_movies(kept, padding).tolist() == [3, 0, 0]
