@@ -71,6 +71,8 @@ class Tower(tf.keras.Model):
 
 
 class TwoTowerModel(tfrs.Model):
+    """Retrieval with one tower for users and one for movies."""
+
     def __init__(self, user_embedding, movie_embedding):
         super().__init__()
         self.user_model = Tower("user", user_embedding)

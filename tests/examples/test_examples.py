@@ -116,3 +116,19 @@ def test_histories_are_what_the_user_liked_before_by_time(load_example):
     examples, kept = sequence.with_history(ratings, ratings, length=2)
     assert examples.movie_index.tolist() == [0, 1, 2]
     assert sequence.last_movies(kept, padding).tolist() == [3, 0, 0]
+
+
+def test_demo_compares_exports_and_serves(run, tmp_path):
+    figures = run("demo", "--epochs=4", f"--export-dir={tmp_path}")
+    tables, deep_hash = figures["tables"], figures["deep hash"]
+    # A quarter of the tables' parameters, and at least 95 % of that quarter.
+    rows = tables["parameters"] - 2 * 32  # without those for unknown ids
+    assert 0.95 * rows / 4 <= deep_hash["parameters"] <= rows / 4
+    for name in ("all @10", "all @100"):
+        assert figures["popularity"][name] < deep_hash[name] <= 1
+    # The server answered for a known and for an unknown user.
+    answer = figures["answer"]
+    assert np.shape(answer["scores"]) == np.shape(answer["ids"]) == (2, 5)
+    assert all(movie.startswith("item_") for movie in np.ravel(answer["ids"]))
+    assert answer["ids"][0] != answer["ids"][1]
+    assert (tmp_path / "saved_model.pb").is_file()
