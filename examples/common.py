@@ -46,9 +46,10 @@ def load(args: argparse.Namespace) -> datasets.Interactions:
 
 
 def test_parts(split: datasets.TimeSplit) -> dict[str, datasets.Interactions]:
-    """Returns all test ratings, and those of users or movies unseen in training."""
+    """Returns all test ratings, and those of ids seen and unseen in training."""
     masks = {
         "all": np.ones(len(split.test_interactions), bool),
+        "seen": split.user_is_seen & split.movie_is_seen,
         "unseen users": ~split.user_is_seen,
         "unseen movies": ~split.movie_is_seen,
     }
@@ -90,6 +91,45 @@ def popularity_recall(
         name: {f"recall@{k}": np.mean(rank_of_movie[part.movie_index] < k) for k in ks}
         for name, part in parts.items()
     }
+
+
+def recall_among_unrated(
+    split: datasets.TimeSplit,
+    ratings: datasets.Interactions,
+    scores: Callable[[dict[str, tf.Tensor]], np.ndarray],
+    ks: Sequence[int],
+) -> dict[str, float]:
+    """Returns recall@k among the movies that the user has not rated in training.
+
+    Nobody is shown what they have rated before, but the top k of a whole catalogue
+    are full of it.
+
+    Args:
+      split: Says what was rated.
+      ratings: Examples to evaluate on.
+      scores: From a batch of examples to scores [batch, num_movies], in the order
+        of the catalogue.
+      ks: Numbers of movies shown.
+    """
+    train = split.train_interactions
+    order = np.argsort(train.user_index, kind="stable")
+    rated, users = train.movie_index[order], train.user_index[order]
+    ranks, start = [], 0
+    for batch in ratings.batches(1024):
+        table = np.array(scores(batch))
+        rows = np.arange(len(table))
+        true = ratings.movie_index[start : start + len(table)]
+        true_scores = table[rows, true]
+        of_batch = ratings.user_index[start : start + len(table)]
+        first = np.searchsorted(users, of_batch, side="left")
+        counts = np.searchsorted(users, of_batch, side="right") - first
+        offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        positions = np.repeat(first, counts) + offsets
+        table[np.repeat(rows, counts), rated[positions]] = -np.inf
+        ranks.append((table > true_scores[:, np.newaxis]).sum(axis=1))
+        start += len(table)
+    rank = np.concatenate(ranks)
+    return {f"recall@{k}": float(np.mean(rank < k)) for k in ks}
 
 
 def factorized_top_k(logs: Mapping[str, float]) -> dict[str, float]:
