@@ -199,6 +199,7 @@ def main(argv=None):
     parser.add_argument("--num-hidden-layers", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--export-dir", help="where to keep the SavedModel")
+    parser.add_argument("--output", help="JSON file for the figures")
     args = parser.parse_args(argv)
 
     split = tfrs_dhe.datasets.split_by_time(common.load(args).positives())
@@ -250,6 +251,8 @@ def main(argv=None):
     print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
     for user, ids in zip(query["user_id"].numpy(), answer["ids"], strict=True):
         print(f"  {user.decode()}: {', '.join(ids)}")
+    if args.output:
+        Path(args.output).write_text(json.dumps(figures, indent=2) + "\n")
     return figures | {"answer": answer}
 
 
