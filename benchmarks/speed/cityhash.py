@@ -8,8 +8,6 @@ import argparse
 import json
 import os
 import random
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
+from timing import conditions, median_seconds
 
 from tfrs_dhe.hashing import cityhash64
 
@@ -29,22 +28,6 @@ def random_batch(lengths: list[int], seed: int) -> tf.Tensor:
     """Random bytes, one string per length."""
     generator = random.Random(seed)
     return tf.constant([generator.randbytes(length) for length in lengths])
-
-
-def median_seconds(
-    functions: dict[str, Callable[[tf.Tensor], tf.Tensor]],
-    strings: tf.Tensor,
-    repeats: int,
-) -> dict[str, float]:
-    """Medians of `repeats` calls, taken in turns so that noise hits all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for repeat in range(repeats + 3):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function(strings)
-            if repeat >= 3:  # The first calls trace and warm up.
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def compile_functions() -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
@@ -81,8 +64,7 @@ def measure(batch_size: int, repeats: int, seed: int) -> dict[str, Any]:
         "batch_size": batch_size,
         "repeats": repeats,
         "seed": seed,
-        "tensorflow": tf.__version__,
-        "cpus": os.cpu_count(),
+        **conditions(),
         "rows": rows,
     }
 

@@ -11,8 +11,6 @@ it costs alone.
 import argparse
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+from timing import conditions, median_seconds
 
 from tfrs_dhe import hashing
 from tfrs_dhe.hashing.universal import HASH_FAMILIES
@@ -84,22 +83,6 @@ def make_functions(
     return functions
 
 
-def median_seconds(
-    functions: dict[tuple[str, str], Encode], ids: tf.Tensor, repeats: int
-) -> dict[tuple[str, str], float]:
-    """Medians of `repeats` calls, taken in turns so that noise hits all alike."""
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in functions}
-    for repeat in range(repeats + 3):
-        for key, function in functions.items():
-            start = time.perf_counter()
-            result = function(ids)
-            # One value, so that the clock stops when the result is there.
-            result[-1, -1].numpy()
-            if repeat >= 3:  # The first calls trace, compile and warm up.
-                seconds[key].append(time.perf_counter() - start)
-    return {key: statistics.median(times) for key, times in seconds.items()}
-
-
 def measure(
     batch_size: int, num_hashes: int, num_buckets: int, repeats: int, seed: int
 ) -> dict[str, Any]:
@@ -124,9 +107,7 @@ def measure(
         "num_buckets": num_buckets,
         "repeats": repeats,
         "seed": seed,
-        "tensorflow": tf.__version__,
-        "cpus": os.cpu_count(),
-        "gpus": len(tf.config.list_physical_devices("GPU")),
+        **conditions(),
         "rows": rows,
     }
 

@@ -357,3 +357,8 @@ def test_different_seeds_are_different_functions() -> None:
     a, b = (DenseHashEncoding(64, seed=seed)(ids).numpy() for seed in (0, 1))
     # Correlation of independent encodings: standard deviation 1 / sqrt(6400).
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / np.sqrt(6400)
+
+
+def test_unknown_width_of_an_encoding() -> None:
+    with pytest.raises(ValueError, match="of EmbeddingNetwork must be known"):
+        EmbeddingNetwork(4, 8).build((None, None))

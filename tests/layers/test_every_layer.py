@@ -230,6 +230,19 @@ def test_exported_model_computes_the_same(case: LayerCase, tmp_path: Any) -> Non
     assert_close(run_in_session(path, case), expected, 1e-6)
 
 
+@every_case
+def test_keras_own_export(case: LayerCase, tmp_path: Any) -> None:
+    model = trained_model(case)
+    expected = as_dict(model(tensors(case), training=False))
+    model.export(str(tmp_path / "export"))
+    serve = tf.saved_model.load(str(tmp_path / "export")).signatures["serving_default"]
+    outputs = serve(**tensors(case))
+    if set(outputs) != set(expected):
+        # Legacy Keras numbers the outputs in the order of their names.
+        outputs = dict(zip(sorted(expected), outputs.values(), strict=True))
+    assert_close(outputs, expected, 1e-6)
+
+
 def as_dict(outputs: Any) -> dict[str, tf.Tensor]:
     return outputs if isinstance(outputs, dict) else {"output": outputs}
 

@@ -80,3 +80,8 @@ def test_bad_input() -> None:
         LocalitySensitiveHash(4, seed=None)
     with pytest.raises(ValueError, match="must be numbers"):
         LocalitySensitiveHash(4)(tf.constant([["a"]]))
+
+
+def test_unknown_width() -> None:
+    with pytest.raises(ValueError, match=r"of LocalitySensitiveHash must be known"):
+        LocalitySensitiveHash(4).build((None, None))

@@ -13,6 +13,17 @@ def shape_tuple(shape: Any) -> tuple[int | None, ...]:
     return tuple(tf.TensorShape(shape).as_list())
 
 
+def known_width(layer: Any, shape: Any) -> int:
+    """Returns the last dimension of an input, or raises a ValueError."""
+    width = shape_tuple(shape)[-1]
+    if width is None:
+        raise ValueError(
+            f"The last dimension of the input of {type(layer).__name__} must be "
+            f"known. Received an input of shape {shape}."
+        )
+    return width
+
+
 def output_spec(inputs: Any, shape: Iterable[int | None], dtype: str) -> Any:
     """Returns the symbolic output of a layer that keeps raggedness (Keras 3)."""
     ragged = {"ragged": True} if getattr(inputs, "ragged", False) else {}

@@ -126,12 +126,7 @@ class EmbeddingNetwork(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the layers; the budget needs the input's width."""
-        input_dim = _specs.shape_tuple(input_shape)[-1]
-        if input_dim is None:
-            raise ValueError(
-                "The last dimension of the input of an EmbeddingNetwork must be "
-                f"known. Received an input of shape {input_shape}."
-            )
+        input_dim = _specs.known_width(self, input_shape)
         hidden_dims = self._hidden_dims(input_dim)
         # A bias before a normalization is cancelled by it, offset and all.
         use_bias = self.normalization is None or self.order == ORDERS[1]

@@ -57,12 +57,7 @@ class LocalitySensitiveHash(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the hyperplanes [d, num_bits]."""
-        input_dim = _specs.shape_tuple(input_shape)[-1]
-        if input_dim is None:
-            raise ValueError(
-                "The last dimension of the input of a LocalitySensitiveHash must be "
-                f"known. Received an input of shape {input_shape}."
-            )
+        input_dim = _specs.known_width(self, input_shape)
         shape = (input_dim, self.num_bits)
         self.hyperplanes = self.add_weight(
             name="hyperplanes",
