@@ -1,5 +1,6 @@
 """What is particular to DeepHashEmbedding; the rest is in test_every_layer."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,51 @@ def test_explicit_mask_does_what_a_mask_value_does() -> None:
     by_mask.set_weights(by_value.get_weights())
     np.testing.assert_array_equal(
         by_mask(ids, mask=ids != 0, training=True), by_value(ids, training=True)
+    )
+
+
+def test_padding_in_ragged_ids() -> None:
+    ids = tf.ragged.constant([["a", "b", ""], ["c"]])
+    masked, reference = make(mask_value=""), make()
+    masked(ids, training=False)
+    reference(ids, training=False)
+    reference.set_weights(masked.get_weights())
+    outputs = masked(ids, training=True).flat_values
+    expected = reference(tf.constant(["a", "b", "c"]), training=True)
+    np.testing.assert_allclose(
+        tf.gather(outputs, [0, 1, 3]), expected, rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask"),
+    [
+        (np.array([[1, 2]]), np.array([True])),
+        (np.array([[1, 2]]), np.array([[True, True, False]])),
+        (tf.ragged.constant([[1, 2], [3]]), np.array([[True, True], [True, False]])),
+    ],
+)
+def test_mask_of_another_shape(ids: Any, mask: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="`mask` must have the shape of the ids"):
+        make()(ids, mask=mask, training=False)
+
+
+def test_numpy_arguments_are_saved_as_numbers() -> None:
+    layer = DeepHashEmbedding(
+        np.int64(4),
+        parameter_budget=np.float32(0.5),
+        table_shape=np.array([5000, 4]),
+        num_hashes=np.int32(32),
+        seed=np.uint64(2**63),
+    )
+    config = json.loads(json.dumps(layer.get_config()))
+    copy = DeepHashEmbedding.from_config(config)
+    for each in (layer, copy):
+        each(tf.constant([1]), training=False)
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(
+        copy(tf.constant([1, 2]), training=False),
+        layer(tf.constant([1, 2]), training=False),
     )
 
 

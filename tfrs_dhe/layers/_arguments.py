@@ -20,6 +20,11 @@ def check_one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.")
 
 
+def plain(value: Any) -> Any:
+    """Returns NumPy numbers and sequences as Python's own, for a config."""
+    return np.asarray(value).tolist() if value is not None else None
+
+
 def resolve_budget(
     parameter_budget: float | None,
     table_shape: Sequence[int] | None,

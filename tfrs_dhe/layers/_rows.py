@@ -48,9 +48,14 @@ def rows_of(
 
     Returns:
       The rows.
+
+    Raises:
+      ValueError: If the mask does not have the shape of the ids.
     """
+    if mask is not None:
+        _check_mask(ids, mask)
     if isinstance(ids, tf.RaggedTensor):
-        flat_mask = mask.flat_values if isinstance(mask, tf.RaggedTensor) else None
+        flat_mask = None if mask is None else mask.flat_values
         rows = rows_of(ids.flat_values, flat_mask, deduplicate)
         return Rows(
             rows.keys,
@@ -76,3 +81,16 @@ def rows_of(
         return tf.ensure_shape(embeddings, ids.shape.concatenate(width))
 
     return Rows(keys, weights, restore)
+
+
+def _check_mask(
+    ids: tf.Tensor | tf.RaggedTensor, mask: tf.Tensor | tf.RaggedTensor
+) -> None:
+    same_kind = isinstance(ids, tf.RaggedTensor) == isinstance(mask, tf.RaggedTensor)
+    mask_shape = tf.TensorShape(mask.shape)
+    if not same_kind or not ids.shape.is_compatible_with(mask_shape):
+        raise ValueError(
+            "`mask` must have the shape of the ids, and be ragged if they are. "
+            f"Received: {type(mask).__name__} of shape {mask_shape} for ids "
+            f"{type(ids).__name__} of shape {ids.shape}."
+        )

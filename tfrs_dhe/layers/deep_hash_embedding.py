@@ -143,7 +143,7 @@ class DeepHashEmbedding(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="network",
         )
-        self.output_dim = output_dim
+        self.output_dim = self.network.output_dim
         if mask_value is not None and not isinstance(mask_value, str | int):
             raise ValueError(
                 "`mask_value` must be the string or integer that pads lists of ids. "

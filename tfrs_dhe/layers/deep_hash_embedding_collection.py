@@ -90,10 +90,10 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
                 f"Received: {feature_names!r}."
             )
         self.feature_names = names
-        self.output_dim = output_dim
+        self.output_dim = _arguments.check_positive_integer("output_dim", output_dim)
         self.shared_network = shared_network
         self.parameter_budget = parameter_budget
-        self.table_shape = None if table_shape is None else tuple(table_shape)
+        self.table_shape = table_shape
         self.seed = constants.check_seed(seed)
         self._option_names = tuple(options)
         budget = _arguments.resolve_budget(parameter_budget, table_shape)
@@ -223,8 +223,8 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
             "feature_names": list(self.feature_names),
             "output_dim": self.output_dim,
             "shared_network": self.shared_network,
-            "parameter_budget": self.parameter_budget,
-            "table_shape": self.table_shape,
+            "parameter_budget": _arguments.plain(self.parameter_budget),
+            "table_shape": _arguments.plain(self.table_shape),
             "seed": self.seed,
             **{name: options[name] for name in self._option_names},
         }

@@ -118,7 +118,7 @@ class EmbeddingNetwork(keras.layers.Layer):
         self.normalization = normalization
         self.order = order
         self.parameter_budget = parameter_budget
-        self.table_shape = None if table_shape is None else tuple(table_shape)
+        self.table_shape = table_shape
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.momentum = momentum
@@ -268,8 +268,8 @@ class EmbeddingNetwork(keras.layers.Layer):
             else keras.activations.serialize(self.activation),
             "normalization": self.normalization,
             "order": self.order,
-            "parameter_budget": self.parameter_budget,
-            "table_shape": self.table_shape,
+            "parameter_budget": _arguments.plain(self.parameter_budget),
+            "table_shape": _arguments.plain(self.table_shape),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "momentum": self.momentum,
