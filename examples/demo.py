@@ -161,6 +161,9 @@ def train(model, learning_rate, epochs, batches):
 
 def export(model, movies, query, path):
     """Writes the index with its query tower as one SavedModel."""
+    # Keras notes for each tower that it cannot be made again from its arguments;
+    # nobody wants to, a SavedModel has its graph.
+    tf.get_logger().setLevel("ERROR")
     index = model.make_index(movies, k=5)
     specs = {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)

@@ -222,8 +222,12 @@ def test_deduplicate_and_padding() -> None:
     whole(ids, training=False)
     once(ids, training=False)
     once.set_weights(whole.get_weights())
+    is_id = ids != ""  # what stands at padding has no meaning, and may be large
     np.testing.assert_allclose(
-        once(ids, training=True), whole(ids, training=True), rtol=0, atol=1e-5
+        once(ids, training=True).numpy()[is_id],
+        whole(ids, training=True).numpy()[is_id],
+        rtol=0,
+        atol=1e-4,  # two ids: the variance can be small, and magnifies rounding
     )
     for actual, expected in zip(once.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)

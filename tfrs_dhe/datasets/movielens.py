@@ -123,8 +123,9 @@ def _import_tfds() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             "Downloading MovieLens needs tensorflow-datasets, which could not be "
-            f"imported: {error}. Install it with `pip install 'tfrs-dhe[datasets]'`, "
-            "or pass `data_dir`, a folder of MovieLens' own files."
+            f"imported: {error}. Install it with `pip install tensorflow-datasets "
+            "importlib_resources`, or pass `data_dir`, a folder of MovieLens's "
+            "files."
         ) from error
     return tensorflow_datasets
 

@@ -195,14 +195,12 @@ class DeepHashEmbedding(keras.layers.Layer):
         return rows.restore(outputs)
 
     def _check_width(self, width: int) -> None:
-        if not self.network.built:
-            self._input_dim = width
-            return
-        num_hashes = self.encoding.num_hashes
-        if width != self._input_dim:
+        expected = self.network.input_dim
+        if expected not in (None, width):
+            num_hashes = self.encoding.num_hashes
             raise ValueError(
                 "`side_features` have another width than those the layer was built "
-                f"with. Expected: {self._input_dim - num_hashes} numbers per id. "
+                f"with. Expected: {expected - num_hashes} numbers per id. "
                 f"Received: {width - num_hashes}."
             )
 
@@ -249,13 +247,12 @@ class DeepHashEmbedding(keras.layers.Layer):
 
     def get_build_config(self) -> dict[str, Any]:
         """Returns the width of the network's input, which side features add to."""
-        return {"input_dim": self._input_dim if self.network.built else None}
+        return {"input_dim": self.network.input_dim}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the network when a saved model is loaded."""
         if config.get("input_dim") is not None:
-            self._input_dim = config["input_dim"]
-            self.network.build((None, self._input_dim))
+            self.network.build((None, config["input_dim"]))
             self.built = True
 
     def get_config(self) -> dict[str, Any]:

@@ -139,6 +139,12 @@ class EmbeddingNetwork(keras.layers.Layer):
         self._add(self._dense(self.output_dim, True, "output_layer"), width)
         super().build(input_shape)
 
+    @property
+    def input_dim(self) -> int | None:
+        """Width of the input, None before the layer is built."""
+        # Of the weights, which every way to load a layer brings back.
+        return int(self.hidden_0.kernel.shape[0]) if self.built else None
+
     def _add(self, layer: Any, input_dim: int) -> None:
         layer.build((None, input_dim))
         # An attribute each: a TensorFlow checkpoint of a Keras 3 layer silently
