@@ -160,8 +160,8 @@ class DeepHashEmbedding(keras.layers.Layer):
         self,
         ids: tf.Tensor,
         side_features: Any = None,
-        mask: tf.Tensor | None = None,
         training: bool | None = None,
+        mask: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the embeddings of ids.
 
@@ -169,9 +169,9 @@ class DeepHashEmbedding(keras.layers.Layer):
           ids: Strings or integers [...], dense or ragged.
           side_features: Finite numbers [..., s], or a dict, list or tuple of
             such tensors, which are concatenated.
-          mask: tf.bool [...], false for ids that are padding.
           training: Whether batch normalization uses and learns the batch's
             statistics.
+          mask: tf.bool [...], false for ids that are padding.
 
         Returns:
           Floats [..., output_dim]; what stands at padding has no meaning.
@@ -237,8 +237,8 @@ class DeepHashEmbedding(keras.layers.Layer):
         self,
         ids: Any,
         side_features: Any = None,
-        mask: Any = None,
         training: bool | None = None,
+        mask: Any = None,
     ) -> Any:
         """Returns the symbolic output (Keras 3)."""
         _specs.check_id_spec(ids)

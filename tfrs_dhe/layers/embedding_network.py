@@ -192,19 +192,19 @@ class EmbeddingNetwork(keras.layers.Layer):
     def call(
         self,
         inputs: tf.Tensor,
+        training: bool | None = None,
         row_weights: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
-        training: bool | None = None,
     ) -> tf.Tensor:
         """Returns the embeddings of encodings.
 
         Args:
           inputs: [..., input_dim].
+          training: Whether batch normalization uses and learns the batch's
+            statistics.
           row_weights: [...], how often each row counts in the statistics of
             batch normalization; None counts each once.
           mask: tf.bool [...], false for padding, which then does not count.
-          training: Whether batch normalization uses and learns the batch's
-            statistics.
 
         Returns:
           [..., output_dim].
@@ -254,9 +254,9 @@ class EmbeddingNetwork(keras.layers.Layer):
     def compute_output_spec(
         self,
         inputs: Any,
+        training: bool | None = None,
         row_weights: Any = None,
         mask: Any = None,
-        training: bool | None = None,
     ) -> Any:
         """Returns the symbolic output (Keras 3)."""
         shape = self.compute_output_shape(inputs.shape)

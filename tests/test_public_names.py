@@ -1,0 +1,49 @@
+"""Names and orders of arguments that users rely on; more may be added at the end."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tfrs_dhe import hashing, layers
+
+SIGNATURES: list[tuple[Callable[..., Any], str]] = [
+    (hashing.cityhash64, "strings"),
+    (layers.CityHash64, ""),
+    (
+        layers.DenseHashEncoding,
+        "num_hashes=1024 num_buckets=1000000 distribution='uniform' "
+        "hash_family='multiply_shift' seed=0",
+    ),
+    (
+        layers.EmbeddingNetwork,
+        "output_dim hidden_dim num_hidden_layers=5 activation='mish' "
+        "normalization='batch'",
+    ),
+    (
+        layers.DeepHashEmbedding,
+        "output_dim hidden_dim=None parameter_budget=None num_hidden_layers=5 "
+        "num_hashes=1024",
+    ),
+    (
+        layers.DeepHashEmbedding.call,
+        "self ids side_features=None training=None",
+    ),
+    (layers.EmbeddingNetwork.call, "self inputs training=None"),
+    (layers.LocalitySensitiveHash, "num_bits seed=0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("documented", "expected"), SIGNATURES, ids=[f.__qualname__ for f, _ in SIGNATURES]
+)
+def test_arguments(documented: Callable[..., Any], expected: str) -> None:
+    parameters = list(inspect.signature(documented).parameters.values())
+    for parameter, words in zip(parameters, expected.split(), strict=False):
+        name, _, default = words.partition("=")
+        assert parameter.name == name
+        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if default:
+            assert repr(parameter.default) == default
+    assert len(parameters) >= len(expected.split())
