@@ -49,8 +49,9 @@ wheel: $(READY)
 	cd build && TF_USE_LEGACY_KERAS=0 empty/bin/python ../tests/try_installed.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/speed/cityhash.py
-	$(BIN)/python benchmarks/speed/encoding.py
+	$(BIN)/python benchmarks/speed/cityhash.py --output benchmarks/speed/results/cityhash.json
+	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
+	$(BIN)/python benchmarks/speed/plot.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
