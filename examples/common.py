@@ -12,8 +12,6 @@ import tensorflow as tf
 
 from tfrs_dhe import datasets
 
-Figures = dict[str, dict[str, float]]
-
 
 def argument_parser(docstring: str, epochs: int) -> argparse.ArgumentParser:
     """Returns a parser with the arguments that every example has."""

@@ -31,27 +31,10 @@ GENRES: tuple[str, ...] = (
 #: Genres that one version spells otherwise.
 GENRE_ALIASES = {"Children's": "Children", "unknown": "Unknown"}
 
-#: The 0/1 columns of `u.item`, in their order.
+#: The 0/1 columns of `u.item`, in their order: the genres that MovieLens had then.
 GENRES_100K: tuple[str, ...] = (
     "Unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
+    *(g for g in GENRES if g not in ("Unknown", "IMAX", "(no genres listed)")),
 )
 
 #: Lowest age of every bucket of `bucketized_user_age`; 1 stands for "under 18".

@@ -46,7 +46,7 @@ class PaddingMask(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
         """Returns the symbolic output (Keras 3)."""
-        return _specs.output_spec(inputs, inputs.shape, "bool")
+        return _specs.output_spec(self, inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -1,6 +1,5 @@
 """Symbolic shapes that mean the same under both Kerases."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -24,10 +23,11 @@ def known_width(layer: Any, shape: Any) -> int:
     return width
 
 
-def output_spec(inputs: Any, shape: Iterable[int | None], dtype: str) -> Any:
+def output_spec(layer: Any, inputs: Any) -> Any:
     """Returns the symbolic output of a layer that keeps raggedness (Keras 3)."""
     ragged = {"ragged": True} if getattr(inputs, "ragged", False) else {}
-    return keras.KerasTensor(tuple(shape), dtype=dtype, **ragged)
+    shape = tuple(layer.compute_output_shape(inputs.shape))
+    return keras.KerasTensor(shape, dtype=layer.compute_dtype, **ragged)
 
 
 def check_id_spec(ids: Any) -> None:

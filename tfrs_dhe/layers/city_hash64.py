@@ -54,4 +54,4 @@ class CityHash64(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any) -> Any:
         """Returns the symbolic output (Keras 3)."""
         _specs.check_id_spec(inputs)
-        return _specs.output_spec(inputs, inputs.shape, "int64")
+        return _specs.output_spec(self, inputs)

@@ -242,8 +242,7 @@ class DeepHashEmbedding(keras.layers.Layer):
     ) -> Any:
         """Returns the symbolic output (Keras 3)."""
         _specs.check_id_spec(ids)
-        shape = self.compute_output_shape(ids.shape)
-        return _specs.output_spec(ids, shape, self.compute_dtype)
+        return _specs.output_spec(self, ids)
 
     def get_build_config(self) -> dict[str, Any]:
         """Returns the width of the network's input, which side features add to."""

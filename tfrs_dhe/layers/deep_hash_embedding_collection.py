@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
-from tfrs_dhe.layers import _arguments, _specs
+from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers._rows import as_id_tensor, rows_of
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
@@ -175,49 +175,44 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
                 f"`feature_names`={self.feature_names}. Received: {received}."
             )
 
+    def _embedding(self, name: str) -> DeepHashEmbedding:
+        """Returns the layer that a feature is embedded by, or as."""
+        return self.shared if self.shared_network else self._of_feature(name)
+
     def compute_mask(self, inputs: Mapping[str, tf.Tensor], mask: Any = None) -> Any:
         """Returns where ids are no padding, by feature."""
         masks = mask if isinstance(mask, Mapping) else {}
-        layer = self.shared if self.shared_network else None
         return {
-            name: (layer or self._of_feature(name)).compute_mask(
-                inputs[name], masks.get(name)
-            )
+            name: self._embedding(name).compute_mask(inputs[name], masks.get(name))
             for name in self.feature_names
         }
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         """Returns the shapes of the ids with the embedding's width added."""
         return {
-            name: (*_specs.shape_tuple(input_shape[name]), self.output_dim)
+            name: self._embedding(name).compute_output_shape(input_shape[name])
             for name in self.feature_names
         }
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the symbolic output (Keras 3)."""
         self._check_names(inputs)
-        specs = {}
-        for name in self.feature_names:
-            _specs.check_id_spec(inputs[name])
-            shape = (*inputs[name].shape, self.output_dim)
-            specs[name] = _specs.output_spec(inputs[name], shape, self.compute_dtype)
-        return specs
+        return {
+            name: self._embedding(name).compute_output_spec(inputs[name])
+            for name in self.feature_names
+        }
 
     def build(self, input_shape: Any) -> None:
         """Builds the networks, whose input is the encoding whatever the ids."""
-        layers = [self._of_feature(name) for name in self.feature_names]
-        for layer in [self.shared] if self.shared_network else layers:
-            layer.build_from_config({"input_dim": layer.encoding.num_hashes})
+        for name in self.feature_names:
+            layer = self._embedding(name)
+            if not layer.built:
+                layer.build_from_config({"input_dim": layer.encoding.num_hashes})
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        layer = (
-            self.shared
-            if self.shared_network
-            else self._of_feature(self.feature_names[0])
-        )
-        options = layer.get_config()
+        options = self._embedding(self.feature_names[0]).get_config()
         return {
             **super().get_config(),
             "feature_names": list(self.feature_names),

@@ -105,8 +105,7 @@ class DenseHashEncoding(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any) -> Any:
         """Returns the symbolic output (Keras 3)."""
         _specs.check_id_spec(inputs)
-        shape = self.compute_output_shape(inputs.shape)
-        return _specs.output_spec(inputs, shape, self.compute_dtype)
+        return _specs.output_spec(self, inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -259,8 +259,7 @@ class EmbeddingNetwork(keras.layers.Layer):
         mask: Any = None,
     ) -> Any:
         """Returns the symbolic output (Keras 3)."""
-        shape = self.compute_output_shape(inputs.shape)
-        return _specs.output_spec(inputs, shape, self.compute_dtype)
+        return _specs.output_spec(self, inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -97,8 +97,7 @@ class LocalitySensitiveHash(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """Returns the symbolic output (Keras 3)."""
-        shape = self.compute_output_shape(inputs.shape)
-        return _specs.output_spec(inputs, shape, self.compute_dtype)
+        return _specs.output_spec(self, inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
