@@ -112,8 +112,9 @@ def test_equals_a_sort_of_all_scores(
             num_scored = found["certified"].num_scored.numpy()
             assert ((num_scored >= k) & (num_scored <= num_classes)).all()
             num_spared += (num_scored < num_classes).sum()
-    # The certificate has been put to the test, and not only its way out.
-    assert num_spared > 0
+    # The certificate has been put to the test, and not only its way out. With two
+    # buckets in all, it has nothing to leave out.
+    assert num_spared > 0 or num_buckets == 2
 
 
 def peaky_logits(
