@@ -8,7 +8,7 @@ answer.
 
 import tensorflow as tf
 
-from tfrs_dhe.mach.decoding.sizes import Size, as_float, at_least
+from tfrs_dhe.mach.decoding.sizes import Size, as_float, at_least, at_most
 
 #: Scoring every class: each of its R buckets is looked up once for all queries, and
 #: gives a value to each of them.
@@ -29,9 +29,10 @@ FIRST_BUCKETS = 20
 SHARE_OF_K = 3
 
 
-def first_buckets(num_repetitions: int, k: Size) -> Size:
+def first_buckets(num_repetitions: int, num_buckets: int, k: Size) -> Size:
     """Returns how many buckets the first round of a search looks at."""
-    return num_repetitions * at_least(FIRST_BUCKETS, k // SHARE_OF_K)
+    each = at_most(at_least(FIRST_BUCKETS, k // SHARE_OF_K), num_buckets)
+    return num_repetitions * each
 
 
 def scoring(
@@ -46,19 +47,16 @@ def scoring(
 def searching(
     num_repetitions: int, num_buckets: int, num_classes: Size, k: Size
 ) -> tf.Tensor | float:
-    """Returns the cost per query of a search that ends in the second round."""
-    first = as_float(first_buckets(num_repetitions, k))
-    entries = 2 * first * as_float(num_classes) / num_buckets
+    """Returns the cost per query of a search that ends in its first round."""
+    first = as_float(first_buckets(num_repetitions, num_buckets, k))
+    entries = first * as_float(num_classes) / num_buckets
     values = num_repetitions * num_buckets
     return START + READ_VALUE * values + LIST_ENTRY * entries
 
 
-def worthwhile_entries(
-    num_queries: Size, num_repetitions: int, num_classes: Size
-) -> tf.Tensor:
-    """Returns how many entries a round may list before scoring all is cheaper.
+def worthwhile_entries(cost: tf.Tensor | float) -> tf.Tensor | float:
+    """Returns how many entries a round may list instead of scoring at a cost.
 
     Half of what costs as much, as there have been rounds before.
     """
-    cost = scoring(num_queries, num_repetitions, num_classes)
-    return tf.cast(cost / (2 * LIST_ENTRY), tf.int64)
+    return cost / (2 * LIST_ENTRY)
