@@ -427,8 +427,8 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
 
 def test_auto_takes_the_cheaper_way() -> None:
     rng = np.random.default_rng(4)
-    table = rng.integers(0, 1000, (4, 300_000))
-    steep = peaky_logits(rng, table, 1000, num_heavy=10)[np.newaxis]
+    table = rng.integers(0, 5000, (8, 300_000))
+    steep = peaky_logits(rng, table, 5000, num_heavy=10)[np.newaxis]
     flat = np.zeros(steep.shape)
 
     def num_scored(logits: np.ndarray, num_classes: int, method: str) -> list[int]:
@@ -438,7 +438,7 @@ def test_auto_takes_the_cheaper_way() -> None:
             buckets,
             1,
             "mean_logit",
-            inverse_lists=build_inverse_lists(buckets, 1000),
+            inverse_lists=build_inverse_lists(buckets, 5000),
             method=method,
         )
         return result.num_scored.numpy().tolist()

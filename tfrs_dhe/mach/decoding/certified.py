@@ -15,9 +15,7 @@ from tfrs_dhe.mach.decoding.score_all import score_all
 from tfrs_dhe.mach.decoding.sizes import Size, at_most
 from tfrs_dhe.mach.decoding.sum_bound import SumBound
 
-#: How many times more buckets a round looks at than the last one, and how many
-#: rounds there are before all classes are scored.
-GROWTH = 4
+#: Rounds of a search before all classes are scored.
 MAX_ROUNDS = 4
 #: A better T makes the rest of a search shorter, but rarely more than so many times.
 HOPE = 4
@@ -96,9 +94,10 @@ def search(
     """Lists ever more buckets until a bound separates the top k from the rest.
 
     A round lists the classes of the best buckets, scores the most promising ones
-    and so raises T. The first rounds go down to a level in the values; as soon as
-    the thresholds that T allows are not below it, those are taken, and they prove
-    the rest, unless classes tie at the bound.
+    and so raises T. Rounds go down to a level in the values, each to a lower one; as
+    soon as the thresholds that T allows are not below it, those are taken, and they
+    prove the rest, unless classes tie at the bound. The search ends with that proof,
+    or when more would have to be listed than is worth it.
     """
     # The n-th greatest of the columns' maxima is reached by at least n values, and
     # found without sorting all of them.
@@ -115,10 +114,10 @@ def search(
         return few | (score == float("-inf"))
 
     def next_round(last: Search) -> tuple[Search]:
-        width = first * GROWTH**last.rounds
+        width = first * cost.GROWTH**last.rounds
         level = tf.math.top_k(tops, at_most(width, num_buckets)).values[-1]
         # After the least of the maxima, all values may be looked at.
-        exhausted = (last.rounds > 0) & (width >= GROWTH * num_buckets)
+        exhausted = (last.rounds > 0) & (width >= cost.GROWTH * num_buckets)
         level = tf.where(exhausted, tf.float32.min, tf.maximum(level, tf.float32.min))
         thresholds = bound.thresholds(last.score, level)
         listing = list_classes(values, lists, bound, thresholds, max_entries)

@@ -26,6 +26,8 @@ ENTRIES_PER_CLASS = 4
 #: more. With fewer, too little would be known of the top k to find some of them.
 FIRST_BUCKETS = 16
 PART_OF_K = 3
+#: How many times more buckets each round looks at than the one before.
+GROWTH = 4
 
 
 def first_buckets(num_repetitions: int, num_buckets: int, k: Size) -> Size:
@@ -46,11 +48,15 @@ def scoring(
 def searching(
     num_repetitions: int, num_buckets: int, num_classes: Size, k: Size
 ) -> tf.Tensor | float:
-    """Returns the cost per query of a search that ends in its first round."""
+    """Returns from which cost per query of scoring all a search is worth a try.
+
+    Many end in their first round. But where a second one would have to list more
+    than is worthwhile, those that do not end are in vain.
+    """
     first = as_float(first_buckets(num_repetitions, num_buckets, k))
-    entries = first * as_float(num_classes) / num_buckets
+    entries = GROWTH * first * as_float(num_classes) / num_buckets
     values = num_repetitions * num_buckets
-    return START + READ_VALUE * values + LIST_ENTRY * entries
+    return START + READ_VALUE * values + 2 * LIST_ENTRY * entries
 
 
 def worthwhile_entries(cost: tf.Tensor | float) -> tf.Tensor | float:
