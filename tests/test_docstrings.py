@@ -23,6 +23,7 @@ def test_examples_run(name: str) -> None:
 PUBLIC = [
     *(f"hashing.{name}" for name in tfrs_dhe.hashing.__all__),
     *(f"layers.{name}" for name in tfrs_dhe.layers.__all__),
+    *(f"mach.{name}" for name in tfrs_dhe.mach.__all__ if name != "AGGREGATIONS"),
 ]
 
 

@@ -113,6 +113,13 @@ def _encoding(**options: Any) -> Callable[..., Any]:
     return make
 
 
+def _head(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return layers.MACHHead(5, 3, **options, **kwargs)
+
+    return make
+
+
 def _collection(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.DeepHashEmbeddingCollection(
@@ -209,6 +216,17 @@ CASES = [
         _collection(hidden_dim=None, parameter_budget=1500),
         _FEATURES,
         _FEATURE_SHAPES,
+    ),
+    LayerCase("mach_head", _head(), FLOATS, (6, 3, 5)),
+    LayerCase("mach_head-rank3", _head(), FLOATS.reshape(3, 2, 12), (3, 2, 3, 5)),
+    LayerCase(
+        "mach_head-some-repetitions",
+        _head(repetitions=(2, 0), use_bias=False, seed=2**64 - 1),
+        FLOATS,
+        (6, 2, 5),
+    ),
+    LayerCase(
+        "mach_head-balanced", _head(balanced=True, embedding_dim=12), FLOATS, (6, 3, 5)
     ),
     LayerCase(
         "locality_sensitive_hash",

@@ -299,7 +299,8 @@ def test_mixed_precision(
     layer.set_weights(reference.get_weights())
     outputs = case.call(layer)
     tf.nest.map_structure(lambda x: _assert_dtype(x, dtype), outputs)
-    assert all(tf.as_dtype(w.dtype) == tf.float32 for w in layer.weights)
+    for weight, of_reference in zip(layer.weights, reference.weights, strict=True):
+        assert tf.as_dtype(weight.dtype) == tf.as_dtype(of_reference.dtype)
     assert_close(outputs, expected, tolerance)
 
 

@@ -1,5 +1,7 @@
 """k universal hashes of 64-bit keys, in exact integer arithmetic."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -140,6 +142,7 @@ def universal_hash(
     hash_family: str = "multiply_shift",
     mix: bool = True,
     seed: int = 0,
+    hash_indices: Sequence[int] | None = None,
 ) -> tf.Tensor:
     """Hashes every id by k universal hash functions into {1, ..., m}.
 
@@ -164,9 +167,11 @@ def universal_hash(
       mix: Whether to scramble the keys by a bijection first. Without it the
         hashes are linear in the key and consecutive ids stay related.
       seed: Integer in [0, 2^64) that all constants follow from.
+      hash_indices: Which of the hash functions 0, ..., k - 1 to compute, in this
+        order; by default all. A function is the same whatever k is.
 
     Returns:
-      tf.int32 [..., k], values from 1 to m.
+      tf.int32 [..., k], or [..., len(hash_indices)], values from 1 to m.
 
     Raises:
       ValueError: If `ids` are not integers or an argument is out of range.
@@ -184,12 +189,16 @@ def universal_hash(
     keys = as_keys(tf.convert_to_tensor(ids))
     if mix:
         keys = mix_keys(keys)
+
+    def _chosen(rows: np.ndarray) -> np.ndarray:
+        return rows if hash_indices is None else rows[:, list(hash_indices)]
+
     if hash_family == "multiply_shift":
         hash_constants = constants.multiply_shift_constants(seed, num_hashes)
-        buckets = _multiply_shift(keys, hash_constants, num_buckets)
+        buckets = _multiply_shift(keys, _chosen(hash_constants), num_buckets)
     else:
         hash_constants = constants.carter_wegman_constants(
             seed, num_hashes, MERSENNE_31
         )
-        buckets = _carter_wegman(keys, hash_constants, num_buckets)
+        buckets = _carter_wegman(keys, _chosen(hash_constants), num_buckets)
     return tf.cast(buckets, tf.int32) + 1

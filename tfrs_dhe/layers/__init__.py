@@ -9,6 +9,7 @@ from tfrs_dhe.layers.deep_hash_embedding_collection import (
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
 from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
+from tfrs_dhe.layers.mach_head import MACHHead
 
 __all__ = [
     "CityHash64",
@@ -17,5 +18,6 @@ __all__ = [
     "DenseHashEncoding",
     "EmbeddingNetwork",
     "LocalitySensitiveHash",
+    "MACHHead",
     "mish",
 ]
