@@ -162,7 +162,9 @@ class Sessions:
                 f"`num_examples` must be a positive integer. Received: {num_examples}."
             )
         if max_length < 2:
-            raise ValueError(f"`max_length` must be at least 2. Received: {max_length}.")
+            raise ValueError(
+                f"`max_length` must be at least 2. Received: {max_length}."
+            )
         windows = self._windows(max_length)
         place = np.arange(max_length)
 
