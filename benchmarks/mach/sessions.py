@@ -2,8 +2,8 @@
 
 Run from the repository's root, with a folder of `train_sessions.txt` and `test.tsv`:
 
-    python benchmarks/mach/sessions.py --data FOLDER                      # what is missing
-    python benchmarks/mach/sessions.py --data FOLDER full in_batch_mach_4x  # by name
+    python benchmarks/mach/sessions.py --data FOLDER  # all that is missing
+    python benchmarks/mach/sessions.py --data FOLDER full in_batch_mach_4x
     python benchmarks/mach/sessions.py --data FOLDER full --set epochs=2 dropout=0.4
 
 Every run has the same tower, batches and optimizer, and a result line in
