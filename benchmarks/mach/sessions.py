@@ -61,9 +61,9 @@ class Run:
     num_repetitions: int = 0
     num_own: int = 0
     bias: str = "class"
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 1024
-    learning_rate: float = 0.002
+    learning_rate: float = 0.008
     dropout: float = 0.2
     num_negatives: int = 4096
     negatives_power: float = 0.75
@@ -95,9 +95,13 @@ RUNS = {
     "full_tied": Run(head="tied"),
     "in_batch_full": Run(loss="in_batch"),
     "in_batch_tied": Run(head="tied", loss="in_batch"),
-    **{f"in_batch_mach_{f}x": hashed(f, 4) for f in (2, 4, 8, 16)},
-    **{f"tied_mach_{f}x": hashed(f, 4, head="tied_hashed") for f in (4,)},
     "in_batch_narrow_4x": Run(loss="in_batch", row_dim=15),
+    **{f"in_batch_mach_{f}x": hashed(f, 4) for f in (2, 4, 8, 16)},
+    "in_batch_mach_4x_r2": hashed(4, 2),
+    "in_batch_mach_4x_d32": hashed(4, 2, row_dim=32),
+    "in_batch_mach_4x_bucket_bias": hashed(4, 4, bias="bucket"),
+    **{f"tied_mach_{f}x": hashed(f, 4, head="tied_hashed") for f in (4, 16)},
+    **{f"one_mach_{f}x": hashed(f, 4, head="one_hashed") for f in (2, 4, 8, 16)},
     **{
         f"paper_4x_r{r}": hashed(4, r, bias="bucket", loss="buckets")
         for r in (2, 4, 8, 16)
