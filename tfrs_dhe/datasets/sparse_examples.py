@@ -142,7 +142,6 @@ class SparseExamples:
             "feature_values": ragged(self.feature_values, self.feature_splits),
             "labels": ragged(self.labels, self.label_splits),
         }
-        # Batches are counted where they are small: rows are shuffled, not examples.
         dataset = batched_dataset(
             columns,
             len(self),
@@ -153,46 +152,52 @@ class SparseExamples:
         )
 
         def assemble(batch: dict[str, Any]) -> dict[str, Any]:
-            ids = batch["feature_ids"]
-            rows = batch_size if drop_remainder else ids.nrows()
-            return {
-                "features": sparse_features(
-                    ids.value_rowids(),
-                    ids.values,
-                    batch["feature_values"].values,
-                    rows,
-                    self.num_features,
-                ),
-                "labels": batch["labels"],
-            }
+            ids, labels = batch["feature_ids"], batch["labels"]
+            return sparse_batch(
+                rows=ids.value_rowids(),
+                ids=ids.values,
+                values=batch["feature_values"].values,
+                labels=labels.values,
+                label_splits=labels.row_splits,
+                num_features=self.num_features,
+                batch_size=batch_size if drop_remainder else None,
+            )
 
         return dataset.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def sparse_features(
+def sparse_batch(
     rows: tf.Tensor,
-    columns: tf.Tensor,
+    ids: tf.Tensor,
     values: tf.Tensor,
-    num_rows: Any,
+    labels: tf.Tensor,
+    label_splits: tf.Tensor,
+    *,
     num_features: int,
-) -> tf.SparseTensor:
-    """Returns a tf.SparseTensor whose number of columns is known in a graph.
+    batch_size: int | None,
+) -> dict[str, Any]:
+    """Returns a batch whose number of features is known in a graph.
 
     Args:
-      rows: tf.int64 [n], ascending.
-      columns: tf.int64 [n], ascending within a row.
-      values: [n].
-      num_rows: Number of rows, a scalar tensor or an int.
-      num_features: Number of columns.
+      rows: tf.int64 [num_values], ascending.
+      ids: tf.int64 [num_values], ascending within a row.
+      values: tf.float32 [num_values].
+      labels: tf.int64 [num_pairs].
+      label_splits: tf.int64 [batch + 1].
+      num_features: D.
+      batch_size: Number of rows where it is known, else None.
 
     Returns:
-      The sparse tensor [num_rows, num_features].
+      A dict of `features`, a tf.SparseTensor [batch, D], and `labels`, a
+      tf.RaggedTensor [batch, None].
     """
-    return tf.SparseTensor(
-        tf.stack([rows, columns], axis=1),
-        values,
-        tf.stack([tf.cast(num_rows, tf.int64), tf.constant(num_features, tf.int64)]),
-    )
+    if batch_size is not None:
+        label_splits = tf.ensure_shape(label_splits, [batch_size + 1])
+    ragged = tf.RaggedTensor.from_row_splits(labels, label_splits, validate=False)
+    num_rows = ragged.nrows() if batch_size is None else batch_size
+    shape = tf.stack([tf.cast(num_rows, tf.int64), tf.constant(num_features, tf.int64)])
+    features = tf.SparseTensor(tf.stack([rows, ids], axis=1), values, shape)
+    return {"features": features, "labels": ragged}
 
 
 def concatenate(blocks: Sequence[SparseExamples]) -> SparseExamples:

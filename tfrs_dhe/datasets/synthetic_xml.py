@@ -12,7 +12,7 @@ from tfrs_dhe.datasets.xml_writer import write_xml_repository
 _Ints = npt.NDArray[np.int64]
 
 # Where a word comes from: one of the example's labels, its topic, or anywhere.
-_WORD_SHARES = (0.5, 0.25, 0.25)
+_WORD_SHARES = (0.35, 0.3, 0.35)
 _LABEL_WORDS = 8
 _TOPIC_WORDS = 60
 # Share of an example's further labels that are of its topic.
@@ -39,8 +39,8 @@ def make_synthetic_xml(
 
     * has a first label, drawn with odds that fall with a power of the label's rank
       (Zipf), and further ones, four fifths of them of the same topic;
-    * has words, half of them from its labels, a quarter from its topic, and a
-      quarter from all words, whose odds fall with their rank too. The value of a
+    * has words, 35 % of them from its labels, 30 % from its topic, and the others
+      from all words, whose odds fall with their rank too. The value of a
       word is how often it was drawn.
 
     The same arguments give the same files under the same NumPy. Results on them
@@ -52,9 +52,8 @@ def make_synthetic_xml(
     >>> train, test = make_synthetic_xml(folder, num_train=50, num_test=10)
     >>> train.name, test.name
     ('train.txt', 'test.txt')
-    >>> with train.open() as file:
-    ...     file.readline()
-    '50 5000 3000\\n'
+    >>> train.read_text().splitlines()[0]
+    '50 5000 3000'
 
     Args:
       folder: Where `train.txt` and `test.txt` are written; made if it is absent.

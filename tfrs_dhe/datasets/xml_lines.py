@@ -15,11 +15,11 @@ from tfrs_dhe.datasets.sparse_examples import (
 )
 from tfrs_dhe.datasets.text_files import fail
 
-# Indices up to here are exact as float64, in which a line's numbers are parsed.
-_MAX_SIZE = 2**53
+# Numbers of 15 digits are exact as float64, in which a line is parsed.
+_MAX_SIZE = 10**15
 
 _NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_LINE = re.compile(rb"(\d{1,18}(?:,\d{1,18})*)?((?: +\d{1,18}:%b)*) *\r?\n?" % _NUMBER)
+_LINE = re.compile(rb"(\d{1,15}(?:,\d{1,15})*)?((?: +\d{1,15}:%b)*) *\r?\n?" % _NUMBER)
 
 
 def parse_header(path: Path, line: bytes) -> tuple[int, int, int]:
@@ -48,7 +48,7 @@ def parse_header(path: Path, line: bytes) -> tuple[int, int, int]:
     num_examples, num_features, num_labels = map(int, words)
     sizes = (num_examples, num_features, num_labels)
     if not all(1 <= size <= _MAX_SIZE for size in sizes):
-        fail(path, 1, f"N, D and L must be from 1 to 2**53, received {_shown(line)}")
+        fail(path, 1, f"N, D and L must be from 1 to 10**15, received {_shown(line)}")
     return sizes
 
 
@@ -80,7 +80,7 @@ def parse_lines(
     for number, line in enumerate(lines, first_line):
         match = _LINE.fullmatch(line)
         if match is None or not line.rstrip(b"\r\n"):
-            _explain(path, number, line)
+            _explain(path, number, line, num_features, num_labels)
         label_texts.append(match[1] or b"")
         feature_texts.append(match[2])
     label_splits = _splits([text.count(b",") + bool(text) for text in label_texts])
@@ -136,7 +136,9 @@ def _splits(counts: list[int]) -> np.ndarray:
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _explain(path: Path, number: int, line: bytes) -> NoReturn:
+def _explain(
+    path: Path, number: int, line: bytes, num_features: int, num_labels: int
+) -> NoReturn:
     """Raises a ValueError that says what is wrong with a line."""
     for column, byte in enumerate(line, 1):
         if byte >= 128:
@@ -157,14 +159,18 @@ def _explain(path: Path, number: int, line: bytes) -> NoReturn:
             "labels starts with a space",
         )
     for label in labels.split(b",") if labels else ():
-        if not re.fullmatch(rb"\d{1,18}", label):
+        if not label.isdigit():
             fail(path, number, f"label {_shown(label)} is not a number of a label")
+        if int(label) >= num_labels:
+            fail(path, number, f"label {int(label)} is not below L = {num_labels}")
     for token in filter(None, features.split(b" ")):
         index, _, value = token.partition(b":")
         if token.count(b":") != 1:
             fail(path, number, f"expected `feature:value`, received {_shown(token)}")
-        if not re.fullmatch(rb"\d{1,18}", index):
+        if not index.isdigit():
             fail(path, number, f"feature {_shown(index)} is not a number of a feature")
+        if int(index) >= num_features:
+            fail(path, number, f"feature {int(index)} is not below D = {num_features}")
         if not re.fullmatch(_NUMBER, value):
             fail(path, number, f"value {_shown(value)} is not a finite number")
     fail(path, number, f"expected `l1,l2 f:v f:v`, received {_shown(line)}")

@@ -12,7 +12,7 @@ from tfrs_dhe.datasets.sparse_examples import (
     SparseExamples,
     concatenate,
     row_numbers,
-    sparse_features,
+    sparse_batch,
 )
 from tfrs_dhe.datasets.text_files import fail
 from tfrs_dhe.datasets.xml_lines import parse_header, parse_lines
@@ -80,14 +80,15 @@ class XMLRepository:
                         self.path, line, lines, self.num_features, self.num_labels
                     )
                 line += len(lines)
-                for i, text in enumerate(surplus):
+                for text in surplus:
                     if text.rstrip(b"\r\n"):
                         fail(
                             self.path,
-                            line + i,
+                            line,
                             f"expected the end of the file after {self.num_examples:,} "
                             "examples, the number in line 1",
                         )
+                    line += 1
         if line <= last:
             fail(
                 self.path,
@@ -120,7 +121,8 @@ class XMLRepository:
             shuffled among themselves, at least; 0 keeps the order of the file. In
             a file that is sorted by label this mixes little: shuffle the file, or
             use `read().batches(..., shuffle=True)`.
-          seed: Seed of the orders, an integer >= 0. The same seed gives the same sequence of passes.
+          seed: Seed of the orders, an integer >= 0. The same seed gives the same
+            sequence of passes.
           drop_remainder: Whether a last batch of fewer examples is left out.
 
         Returns:
@@ -168,17 +170,11 @@ class XMLRepository:
         )
 
         def assemble(parts: dict[str, tf.Tensor]) -> dict[str, Any]:
-            splits = parts["label_splits"]
-            if drop_remainder:
-                splits = tf.ensure_shape(splits, [batch_size + 1])
-            labels = tf.RaggedTensor.from_row_splits(
-                parts["labels"], splits, validate=False
+            return sparse_batch(
+                **parts,
+                num_features=self.num_features,
+                batch_size=batch_size if drop_remainder else None,
             )
-            rows = batch_size if drop_remainder else labels.nrows()
-            features = sparse_features(
-                parts["rows"], parts["ids"], parts["values"], rows, self.num_features
-            )
-            return {"features": features, "labels": labels}
 
         whole, rest = divmod(self.num_examples, batch_size)
         count = whole + (rest > 0 and not drop_remainder)
