@@ -105,8 +105,11 @@ def search(
     first = cost.first_buckets(num_repetitions, k)
 
     def next_round(last: Search) -> tuple[Search]:
-        width = at_most(first * GROWTH**last.rounds, num_buckets)
-        level = tf.maximum(tf.math.top_k(tops, width).values[-1], tf.float32.min)
+        width = first * GROWTH**last.rounds
+        level = tf.math.top_k(tops, at_most(width, num_buckets)).values[-1]
+        # After the least of the maxima, all values may be looked at.
+        exhausted = (last.rounds > 0) & (width >= GROWTH * num_buckets)
+        level = tf.where(exhausted, tf.float32.min, tf.maximum(level, tf.float32.min))
         thresholds = bound.thresholds(last.score, level)
         listing = list_classes(values, lists, bound, thresholds, max_entries)
         num_probes = at_most(PROBES_PER_K * k + MIN_PROBES, tf.size(listing.sums))
