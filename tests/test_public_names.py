@@ -32,6 +32,8 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     ),
     (layers.EmbeddingNetwork.call, "self inputs training=None"),
     (layers.LocalitySensitiveHash, "num_bits seed=0"),
+    (layers.MACHHead, "num_buckets num_repetitions seed=0"),
+    (layers.MACHHead.bucket_ids, "self class_ids"),
 ]
 
 

@@ -1,0 +1,201 @@
+"""The task in models: learning, precision, shapes, saving."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+import tfrs_dhe
+from tests.tasks.indexes import EveryClass
+from tfrs_dhe._keras import keras
+from tfrs_dhe.layers import MACHHead
+from tfrs_dhe.tasks import MACHRetrieval
+
+NUM_CLASSES, NUM_USERS = 60, 40
+CATALOGUE = [f"item {i}" for i in range(NUM_CLASSES)]
+GENERATOR = np.random.default_rng(0)
+USERS = np.arange(NUM_USERS)
+#: Every user has one class that follows from nothing else.
+CLASS_OF_USER = GENERATOR.permutation(NUM_CLASSES)[:NUM_USERS]
+LABELS_OF_USER = GENERATOR.permuted(
+    np.tile(np.arange(NUM_CLASSES), (NUM_USERS, 1)), axis=1
+)[:, :3]
+AGGREGATION = {
+    "softmax": "unbiased_mean",
+    "multilabel": "mean_log_probability",
+    "in_batch": "mean_logit",
+}
+
+
+def make_data(objective: str, integers: bool = False, batch_size: int = 16) -> Any:
+    rows = LABELS_OF_USER if objective == "multilabel" else CLASS_OF_USER
+    ids = rows if integers else np.array(CATALOGUE)[rows]
+    data = tf.data.Dataset.from_tensor_slices({"user": USERS, "id": ids})
+    return data.batch(batch_size)  # The last batch is smaller.
+
+
+def make_model(
+    objective: str, base: Any = tfrs.Model, integers: bool = False, **options: Any
+) -> Any:
+    class Model(base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.user_model = keras.layers.Embedding(NUM_USERS, 16)
+            head = MACHHead(24, 4, **options)
+            self.index = EveryClass(
+                head,
+                np.arange(NUM_CLASSES) if integers else CATALOGUE,
+                AGGREGATION[objective],
+            )
+            metric = tfrs.metrics.FactorizedTopK(self.index, ks=(1, 3))
+            self.task = MACHRetrieval(head, metrics=metric, objective=objective)
+
+        def compute_loss(self, features: Any, training: bool = False) -> tf.Tensor:
+            return self.task(
+                self.user_model(features["user"]), candidate_ids=features["id"]
+            )
+
+    model = Model()
+    model.compile(keras.optimizers.Adam(0.05))
+    return model
+
+
+@pytest.fixture(params=["float32", "mixed_float16"])
+def policy(request: pytest.FixtureRequest) -> Iterator[str]:
+    keras.mixed_precision.set_global_policy(request.param)
+    yield request.param
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("base", [tfrs.Model, tfrs_dhe.models.Model])
+@pytest.mark.parametrize("objective", ["softmax", "multilabel", "in_batch"])
+def test_learns_what_can_be_learned(objective: str, base: Any, policy: str) -> None:
+    """The index is made once, before training, and answers with present weights."""
+    model = make_model(objective, base)
+    history = model.fit(make_data(objective), epochs=15, verbose=0).history
+    name = "factorized_top_k/top_{}_categorical_accuracy"
+    if objective == "multilabel":
+        # All three labels are the first three, so a third of them comes first.
+        expected = {name.format(1): 1 / 3, name.format(3): 1}
+    else:
+        expected = {name.format(1): 1, name.format(3): 1}
+    logs = model.evaluate(make_data(objective), return_dict=True, verbose=0)
+    for key, value in expected.items():
+        assert history[key][0] < value / 2
+        assert logs[key] == pytest.approx(value)
+    assert np.isfinite(history["loss"]).all()
+    if policy == "mixed_float16":
+        assert model.index.head.compute_dtype == "float16"
+
+
+@pytest.mark.parametrize("objective", ["softmax", "in_batch"])
+def test_index_answers_with_the_weights_of_the_moment(objective: str) -> None:
+    model = make_model(objective, integers=True)
+    model.fit(make_data(objective, integers=True), verbose=0)
+    queries = model.user_model(tf.constant(USERS))
+    before, _ = model.index(queries)
+    model.fit(make_data(objective, integers=True), verbose=0)
+    after, ids = model.index(queries)
+    assert np.abs(after - before).max() > 0.1
+    fresh = EveryClass(model.task.head, np.arange(NUM_CLASSES), AGGREGATION[objective])
+    expected, expected_ids = fresh(queries)
+    np.testing.assert_array_equal(after, expected)
+    np.testing.assert_array_equal(ids, expected_ids)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "multilabel", "in_batch"])
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_loss_is_float32_in_mixed_precision(objective: str, dtype: str) -> None:
+    """From logits that are rounded, but no further rounding."""
+    queries = tf.random.normal([3, 8], seed=1)
+    ids = tf.constant([["a"], ["b"], ["a"]] if objective == "multilabel" else [5, 6, 5])
+    head = MACHHead(50, 4, dtype=dtype, kernel_initializer="random_normal")
+    rounding = 2**-11 if dtype == "mixed_float16" else 2**-8
+    losses = {}
+    for name in (dtype, "float32"):
+        task = MACHRetrieval(head, objective=objective, dtype=name)
+        losses[name] = task(queries, candidate_ids=ids)
+        assert losses[name].dtype == tf.float32
+    same_weights = MACHHead(50, 4, embedding_dim=8)
+    same_weights.set_weights(head.get_weights())
+    exact = MACHRetrieval(same_weights, objective=objective)(queries, candidate_ids=ids)
+    for loss in losses.values():
+        np.testing.assert_allclose(loss, exact, rtol=rounding)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "multilabel", "in_batch"])
+def test_any_batch_size_in_a_graph(objective: str) -> None:
+    head = MACHHead(10, 3)
+    task = MACHRetrieval(
+        head,
+        batch_metrics=[keras.metrics.MeanSquaredError()],
+        objective=objective,
+    )
+    shape = [None, None] if objective == "multilabel" else [None]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 4]),
+            tf.TensorSpec(shape, tf.string),
+            tf.TensorSpec([None]),
+        ]
+    )
+    def graph(queries: Any, ids: Any, weight: Any) -> tf.Tensor:
+        return task(queries, candidate_ids=ids, sample_weight=weight)
+
+    for size in (1, 5, 2, 0):
+        queries = tf.random.normal([size, 4])
+        ids = np.array(CATALOGUE[:size])
+        ids = tf.constant(ids[:, np.newaxis] if objective == "multilabel" else ids)
+        ids = tf.cast(ids, tf.string) if size else tf.zeros(ids.shape, tf.string)
+        weight = tf.random.uniform([size])
+        eager = task(queries, candidate_ids=ids, sample_weight=weight)
+        np.testing.assert_allclose(graph(queries, ids, weight), eager, rtol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "in_batch"])
+def test_xla(objective: str) -> None:
+    """Integers only: XLA knows no strings."""
+    queries, ids = tf.random.normal([5, 4]), tf.constant([7, 8, 7, 9, 1])
+    task = MACHRetrieval(MACHHead(10, 3), objective=objective)
+    expected = task(queries, candidate_ids=ids)
+    compiled = tf.function(task, jit_compile=True)(queries, candidate_ids=ids)
+    np.testing.assert_allclose(compiled, expected, rtol=1e-5)
+
+
+def test_regularization_counts_once() -> None:
+    """The head is a part of the task, and of the index in its metrics."""
+    model = make_model("softmax", kernel_regularizer=keras.regularizers.L2(0.5))
+    logs = model.fit(make_data("softmax"), verbose=0).history
+    np.testing.assert_allclose(
+        logs["regularization_loss"],
+        logs["total_loss"][0] - logs["loss"][0],
+        rtol=1e-4,
+    )
+    assert len(model.losses) == 1
+    kernel = model.task.head.kernel.numpy()
+    np.testing.assert_allclose(model.losses[0], 0.5 * np.sum(kernel**2), rtol=1e-5)
+    assert len(model.trainable_variables) == 3
+
+
+@pytest.mark.parametrize("name", ["weights.h5", "checkpoint"])
+def test_weights_of_a_model(name: str, tmp_path: Any) -> None:
+    data = make_data("softmax")
+    model, loaded = make_model("softmax"), make_model("softmax")
+    model.fit(data, verbose=0)
+    model.save_weights(str(tmp_path / name))
+    loaded.evaluate(data, verbose=0)  # Makes its weights.
+    loaded.load_weights(str(tmp_path / name))
+    assert loaded.evaluate(data, verbose=0) == model.evaluate(data, verbose=0)
+
+
+def test_saved_model_with_the_task(tmp_path: Any) -> None:
+    model = make_model("in_batch")
+    data = make_data("in_batch")
+    model.fit(data, verbose=0)
+    tf.saved_model.save(model, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_array_equal(loaded.task.head.kernel, model.task.head.kernel)
