@@ -1,4 +1,4 @@
-"""Ratings to train and evaluate on: synthetic, MovieLens, MovieTweetings.
+"""Ratings and sessions to train and evaluate on, synthetic or from files.
 
 Needs neither Keras nor TensorFlow Recommenders. `load` gives `Interactions`,
 `split_by_time` divides them into a `TimeSplit`, and both give `tf.data` datasets
@@ -10,7 +10,11 @@ from tfrs_dhe.datasets.interactions import NO_TIMESTAMP, Interactions
 from tfrs_dhe.datasets.loading import load
 from tfrs_dhe.datasets.movie_table import MovieTable
 from tfrs_dhe.datasets.movielens import load_movielens
+from tfrs_dhe.datasets.next_items import NextItems
+from tfrs_dhe.datasets.session_files import read_next_items, read_sessions
+from tfrs_dhe.datasets.sessions import Sessions
 from tfrs_dhe.datasets.synthetic import make_synthetic
+from tfrs_dhe.datasets.synthetic_sessions import make_synthetic_sessions
 from tfrs_dhe.datasets.time_split import TimeSplit, split_by_time
 from tfrs_dhe.datasets.user_table import UserTable
 
@@ -18,11 +22,16 @@ __all__ = [
     "NO_TIMESTAMP",
     "Interactions",
     "MovieTable",
+    "NextItems",
+    "Sessions",
     "TimeSplit",
     "UserTable",
     "load",
     "load_movielens",
     "make_synthetic",
+    "make_synthetic_sessions",
     "read_folder",
+    "read_next_items",
+    "read_sessions",
     "split_by_time",
 ]
