@@ -5,12 +5,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.models import tiny_run
 from tests.models.conftest import ENVIRONMENT, assert_same_weights
 from tests.processes import ROOT, check_python
+from tfrs_dhe import layers, mach, models
+from tfrs_dhe._keras import keras
 from tfrs_dhe.models import _repetition_directory, train_repetitions
 
 TINY_RUN = f"{ROOT / 'tests' / 'models' / 'tiny_run.py'}"
@@ -184,6 +187,37 @@ def test_random_layers_of_keras_are_within_reach(trained, tmp_path, train, capsy
     output = capsys.readouterr().out
     assert "epoch 1 of 1, step 12, loss=" in output
     assert "WARNING" not in output
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_plain_model_is_trained_on_each_batch_once(tmp_path, train, jit_compile):
+    queries, classes = tiny_run.examples(40, seed=0)
+    head = layers.MACHHead(5, 2, repetitions=[1], kernel_initializer="zeros")
+    buckets = head.bucket_ids(tiny_run.CLASS_IDS[classes]).numpy()
+
+    def make(repetitions):
+        inputs = keras.Input([16])
+        model = keras.Model(inputs, head(inputs))
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.01),
+            loss=lambda labels, logits: mach.multiclass_loss(logits, labels),
+            jit_compile=jit_compile,
+        )
+        data = tf.data.Dataset.from_tensor_slices((queries, buckets))
+        return models.TrainingRun(model, head, lambda epoch: data.batch(16), epochs=2)
+
+    train(make, tmp_path, (1,))
+    # Softmax regression by gradient descent on sums over batches of 16, 16 and 8.
+    kernel, bias = np.zeros([5, 16]), np.zeros(5)
+    for _ in range(2):
+        for start in (0, 16, 32):
+            x, y = queries[start : start + 16], buckets[start : start + 16, 0]
+            p = np.exp(x @ kernel.T + bias)
+            gradient = p / p.sum(axis=1, keepdims=True) - np.eye(5)[y]
+            kernel -= 0.01 * gradient.T @ x
+            bias -= 0.01 * gradient.sum(axis=0)
+    np.testing.assert_allclose(head.kernel, kernel, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head.bias, bias, rtol=1e-4, atol=1e-6)
 
 
 def test_make_has_to_return_what_was_asked_for(tmp_path, train):
