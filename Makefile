@@ -38,7 +38,7 @@ lint: $(READY)
 # Everything with TFRS, which is on legacy Keras; then what works without it.
 test: lint
 	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
-	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/layers
+	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/layers tests/mach
 
 wheel: $(READY)
 	rm -rf build dist

@@ -442,3 +442,11 @@ def test_arguments_out_of_range_are_refused(hash_family, argument, value):
     with pytest.raises(ValueError, match=rf"`{argument}` must be") as raised:
         universal_hash(tf.constant([1]), **{**arguments, argument: value})
     assert repr(value) in str(raised.value)
+
+
+@pytest.mark.parametrize("hash_family", FAMILIES)
+def test_chosen_hash_functions_are_columns_of_all(hash_family: str) -> None:
+    ids = tf.constant([0, -1, 2**62])
+    everything = universal_hash(ids, 9, 100, hash_family=hash_family)
+    chosen = universal_hash(ids, 9, 100, hash_family=hash_family, hash_indices=[7, 0])
+    np.testing.assert_array_equal(chosen, everything.numpy()[:, [7, 0]])

@@ -1,8 +1,9 @@
-"""Ratings to train and evaluate on: synthetic, MovieLens, MovieTweetings.
+"""Data to train and evaluate on: ratings, and examples with many labels.
 
 Needs neither Keras nor TensorFlow Recommenders. `load` gives `Interactions`,
 `split_by_time` divides them into a `TimeSplit`, and both give `tf.data` datasets
 of dicts with the field names of the tensorflow-datasets builder `movielens`.
+`XMLRepository` reads sparse features with many labels.
 """
 
 from tfrs_dhe.datasets.folder import read_folder
@@ -10,19 +11,27 @@ from tfrs_dhe.datasets.interactions import NO_TIMESTAMP, Interactions
 from tfrs_dhe.datasets.loading import load
 from tfrs_dhe.datasets.movie_table import MovieTable
 from tfrs_dhe.datasets.movielens import load_movielens
+from tfrs_dhe.datasets.sparse_examples import SparseExamples
 from tfrs_dhe.datasets.synthetic import make_synthetic
+from tfrs_dhe.datasets.synthetic_xml import make_synthetic_xml
 from tfrs_dhe.datasets.time_split import TimeSplit, split_by_time
 from tfrs_dhe.datasets.user_table import UserTable
+from tfrs_dhe.datasets.xml_repository import XMLRepository
+from tfrs_dhe.datasets.xml_writer import write_xml_repository
 
 __all__ = [
     "NO_TIMESTAMP",
     "Interactions",
     "MovieTable",
+    "SparseExamples",
     "TimeSplit",
     "UserTable",
+    "XMLRepository",
     "load",
     "load_movielens",
     "make_synthetic",
+    "make_synthetic_xml",
     "read_folder",
     "split_by_time",
+    "write_xml_repository",
 ]

@@ -140,6 +140,8 @@ def class_scores(values: tf.Tensor, buckets: tf.Tensor, aggregation: str) -> tf.
     Raises:
       ValueError: If `aggregation` is unknown or a shape does not fit.
     """
+    values = tf.convert_to_tensor(values)
+    buckets = tf.cast(buckets, tf.int32)
     rank = buckets.shape.rank
     if rank not in (2, 3):
         raise ValueError(
@@ -157,7 +159,6 @@ def class_scores(values: tf.Tensor, buckets: tf.Tensor, aggregation: str) -> tf.
             f"`buckets` must end in the {num_repetitions} repetitions of `values`. "
             f"Received shape {buckets.shape}."
         )
-    buckets = tf.cast(buckets, tf.int32)
     of_classes = [
         tf.gather(values[:, r], buckets[..., r], axis=1, batch_dims=rank - 2)
         for r in range(num_repetitions)

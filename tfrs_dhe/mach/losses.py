@@ -40,9 +40,8 @@ def multiclass_loss(
     References:
       Medini et al., NeurIPS 2019, section 3.1, algorithm 1.
     """
-    _check_logits(logits)
+    logits = _float32_logits(logits)
     _check_label_smoothing(label_smoothing)
-    logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.cast(buckets, tf.int32), logits=logits
     )
@@ -91,6 +90,7 @@ def merge_labels(
         num_examples, rows = buckets.nrows(), buckets.value_rowids()
         flat, updates = buckets.flat_values, None
     else:
+        buckets = tf.convert_to_tensor(buckets)
         if buckets.shape.rank != 3:
             raise ValueError(
                 "`buckets` must have the shape [batch, labels, R]. "
@@ -166,14 +166,12 @@ def multilabel_loss(
     References:
       Medini et al., NeurIPS 2019, section 3.3.
     """
-    _check_logits(logits)
+    logits = _float32_logits(logits)
     _check_label_smoothing(label_smoothing)
     labels = tf.cast(labels, tf.float32)
     if label_smoothing:
         labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(
-        labels=labels, logits=tf.cast(logits, tf.float32)
-    )
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
     return _weighted_sum(tf.reduce_sum(losses, axis=[-2, -1]), sample_weight)
 
 
@@ -231,6 +229,10 @@ def in_batch_loss(
       Recommendations", RecSys 2019, section 4.
     """
     _check_label_smoothing(label_smoothing)
+    if num_hard_negatives is not None and num_hard_negatives < 1:
+        raise ValueError(
+            f"`num_hard_negatives` must be positive. Received: {num_hard_negatives}."
+        )
     scores = _corrected(scores, sampling_probability, temperature)
     num_examples, num_candidates = tf.unstack(tf.shape(scores))
     tf.debugging.assert_less_equal(
@@ -242,6 +244,7 @@ def in_batch_loss(
     if score_mask is not None:
         counts &= score_mask
     if candidate_keys is not None:
+        candidate_keys = tf.convert_to_tensor(candidate_keys)
         counts &= candidate_keys[:num_examples, tf.newaxis] != candidate_keys
     negatives = tf.where(counts, scores, _NEGLIGIBLE)
     if num_hard_negatives is not None:
@@ -286,12 +289,14 @@ def _corrected(
     return scores - tf.math.log(sampling_probability)
 
 
-def _check_logits(logits: tf.Tensor) -> None:
+def _float32_logits(logits: tf.Tensor) -> tf.Tensor:
+    logits = tf.cast(logits, tf.float32)
     if logits.shape.rank != 3:
         raise ValueError(
             "`logits` must have the shape [batch, num_repetitions, num_buckets]. "
             f"Received shape {logits.shape}."
         )
+    return logits
 
 
 def _check_label_smoothing(label_smoothing: float) -> None:
