@@ -241,6 +241,21 @@ def test_saved_model_gives_the_same_logits(ensemble, tmp_path):
     np.testing.assert_allclose(loaded(queries), ensemble(queries), rtol=1e-6, atol=1e-6)
 
 
+def test_keras_file_gives_the_same_logits(tmp_path):
+    shared = keras.Sequential([keras.layers.Dense(5)])
+    heads = [MACHHead(10, 3, seed=1, repetitions=[r]) for r in range(3)]
+    ensemble = MACHEnsemble(
+        heads, [shared, keras.Sequential([keras.layers.Dense(4)]), shared]
+    )
+    queries = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    logits = ensemble(queries)
+    ensemble.save(tmp_path / "ensemble.keras")
+    loaded = keras.models.load_model(tmp_path / "ensemble.keras")
+    np.testing.assert_array_equal(loaded(queries), logits)
+    assert loaded.query_models[0] is loaded.query_models[2]
+    assert (loaded.seed, loaded.repetitions) == (1, (0, 1, 2))
+
+
 def test_heads_may_come_in_any_order():
     queries = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     whole = MACHHead(10, 4, seed=5, embedding_dim=6, bias_initializer="normal")

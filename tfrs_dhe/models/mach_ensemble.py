@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrs_dhe._keras import keras
+from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers.mach_head import MACHHead
 from tfrs_dhe.models import _repetition_directory, _repetition_training
 from tfrs_dhe.models.training_run import TrainingRun
 
 
+@keras.saving.register_keras_serializable(package="tfrs_dhe")
 class MACHEnsemble(keras.Model):
     """Merges repetitions of MACH that were trained apart, for evaluation and serving.
 
@@ -83,6 +84,12 @@ class MACHEnsemble(keras.Model):
             setattr(self, f"head_{i}", head)
             setattr(self, f"query_model_{i}", query_model)
         self.trainable = False
+        # Queries may be strings, which XLA does not know.
+        self.supports_jit = False
+        if is_legacy:
+            # A model of legacy Keras with a `build` of its own cannot be part of
+            # another one before it is built.
+            self.built = True
         if self.missing_repetitions:
             warnings.warn(
                 f"{len(self.missing_repetitions)} of {self.num_repetitions} "
@@ -167,6 +174,16 @@ class MACHEnsemble(keras.Model):
         """The query model of each head."""
         return [getattr(self, f"query_model_{i}") for i in range(self._num_heads)]
 
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights of the heads that take the queries themselves.
+
+        Query models make theirs, and their heads', when they are called.
+        """
+        for head, query_model in zip(self.heads, self.query_models, strict=True):
+            if query_model is None and input_shape is not None:
+                head.build(input_shape)
+        self.built = True
+
     def call(self, inputs: Any) -> tf.Tensor:
         """Returns the logits [batch, R', B] of queries."""
         queries: dict[int, Any] = {}
@@ -210,6 +227,34 @@ class MACHEnsemble(keras.Model):
         class_ids = tf.convert_to_tensor(class_ids)
         table = np.concatenate([head.bucket_table(class_ids) for head in self.heads])
         return table[list(self._order)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, a shared query model once."""
+        serialize = keras.saving.serialize_keras_object
+        unique = list({id(model): model for model in self.query_models}.values())
+        positions = {id(model): i for i, model in enumerate(unique)}
+        return {
+            "name": self.name,
+            "heads": [serialize(head) for head in self.heads],
+            "query_models": [serialize(model) for model in unique],
+            "query_model_of_head": [positions[id(m)] for m in self.query_models],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Returns an ensemble of untrained models."""
+
+        def deserialize(made_of: Any) -> Any:
+            return keras.saving.deserialize_keras_object(
+                made_of, custom_objects=custom_objects
+            )
+
+        unique = [deserialize(model) for model in config["query_models"]]
+        return cls(
+            [deserialize(head) for head in config["heads"]],
+            [unique[i] for i in config["query_model_of_head"]],
+            name=config["name"],
+        )
 
     def _in_order(self, values: tf.Tensor, axis: int) -> tf.Tensor:
         if self._order == tuple(range(len(self._order))):
