@@ -32,6 +32,7 @@ import tfrs_dhe
 from tfrs_dhe.models import train_repetitions
 
 KS = (10, 100)
+AGGREGATION = "mean_log_probability"
 
 #: The processes that train get the arguments of this script by the environment.
 ARGUMENTS = "REPETITIONS_ARGUMENTS"
@@ -108,39 +109,36 @@ def evaluate(ensemble, split):
     """Returns recall@k of all repetitions together, and of each alone."""
     movie_id = split.train_interactions.movie_table.movie_id
     table = tf.constant(ensemble.bucket_table(movie_id).T)
-    together = tuple(range(len(ensemble.repetitions)))
-    ranks = {rows: [] for rows in (together, *((r,) for r in together))}
+    held = ensemble.repetitions
+    parts = {"merged": list(range(len(held)))}
+    parts |= {f"repetition {r}": [i] for i, r in enumerate(held)}
+    ranks = {name: [] for name in parts}
     for batch in split.test_interactions.batches(1024):
-        logits = ensemble(batch)
-        values = tfrs_dhe.mach.bucket_values(logits, "mean_log_probability")
-        true = batch["movie_id"].numpy().astype(str)[:, np.newaxis] == movie_id
-        for rows, found in ranks.items():
+        values = tfrs_dhe.mach.bucket_values(ensemble(batch), AGGREGATION)
+        is_true = batch["movie_id"].numpy().astype(str)[:, np.newaxis] == movie_id
+        for name, part in parts.items():
             scores = tfrs_dhe.mach.class_scores(
-                tf.gather(values, rows, axis=1),
-                tf.gather(table, rows, axis=1),
-                "mean_log_probability",
+                tf.gather(values, part, axis=1),
+                tf.gather(table, part, axis=1),
+                AGGREGATION,
             ).numpy()
-            # Movies that share a bucket have the same score; half come first.
-            true_scores = scores[true][:, np.newaxis]
+            true_scores = scores[is_true][:, np.newaxis]
             above = (scores > true_scores).sum(axis=1)
+            # Movies that share all buckets have the same score; half come first.
             level = (scores == true_scores).sum(axis=1) - 1
-            found.append(above + level / 2)
+            ranks[name].append(above + level / 2)
     return {
-        "merged"
-        if rows == together
-        else f"repetition {ensemble.repetitions[rows[0]]}": {
-            f"recall@{k}": float(np.mean(np.concatenate(found) < k)) for k in KS
-        }
-        for rows, found in ranks.items()
+        name: {f"recall@{k}": float(np.mean(np.concatenate(found) < k)) for k in KS}
+        for name, found in ranks.items()
     }
 
 
 def parse_arguments(argv):
-    parser = common.argument_parser(__doc__, epochs=4)
+    parser = common.argument_parser(__doc__, epochs=5)
     parser.set_defaults(batch_size=512)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--num-repetitions", type=int, default=4)
-    parser.add_argument("--num-buckets", type=int, default=200)
+    parser.add_argument("--num-buckets", type=int, default=256)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--directory", help="where to keep the repetitions")
     return parser.parse_args(argv)

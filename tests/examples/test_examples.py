@@ -132,3 +132,10 @@ def test_demo_compares_exports_and_serves(run, tmp_path):
     assert all(movie.startswith("item_") for movie in np.ravel(answer["ids"]))
     assert answer["ids"][0] != answer["ids"][1]
     assert (tmp_path / "saved_model.pb").is_file()
+
+
+def test_repetitions_are_better_together(run, capsys):
+    figures = run("repetitions", "--epochs=2", "--num-repetitions=2")
+    assert "2 of 2 models are finished" in capsys.readouterr().out
+    for repetition in (0, 1):
+        assert_recalls(figures, "merged", f"repetition {repetition}")

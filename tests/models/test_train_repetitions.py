@@ -243,6 +243,19 @@ def test_failures_are_shown_and_counted(tmp_path, capsys):
     assert "Failed: repetition 0; repetition 2." in output
 
 
+def test_training_goes_on_in_as_many_threads_as_before(tmp_path, capsys):
+    module = tmp_path / "broken.py"
+    module.write_text("import os\nraise KeyError(os.environ['OMP_NUM_THREADS'])\n")
+    for repetition, threads in ((0, 7), (1, 9)):
+        place = _repetition_directory.RepetitionDirectory.of(tmp_path, (repetition,))
+        place.path.mkdir()
+        place.write_manifest({"state": "training", "threads": threads})
+    assert run(f"{module}:make", tmp_path, "--repetitions=0:2") == 1
+    output = capsys.readouterr().out
+    assert "KeyError: '7'" in output
+    assert "KeyError: '9'" in output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_processes_end_with_the_launcher(tmp_path, number):
     module = tmp_path / "waits.py"

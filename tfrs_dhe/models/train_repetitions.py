@@ -142,9 +142,10 @@ class _Job:
         return "\n".join(f"    {line}" for line in lines[-NUM_LOG_LINES:])
 
     def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
+        assert self.process is not None
+        # At any moment: the next one goes on at the last checkpoint.
+        self.process.kill()
+        self.process.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -261,16 +262,21 @@ def _num_cpus() -> int:
 
 @contextlib.contextmanager
 def _terminate_on_signal() -> Iterator[None]:
-    """Makes SIGTERM an exception, so that the processes are ended as well."""
+    """Makes signals an exception, so that the processes are ended as well."""
 
     def leave(number: int, frame: Any) -> None:
+        _say("Interrupted. The same command goes on at the last checkpoints.")
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {
+        number: signal.signal(number, leave)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:
