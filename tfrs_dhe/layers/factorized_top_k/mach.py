@@ -46,8 +46,8 @@ class MACH(TopK):
     Its classes are saved with it in `.keras` and `.weights.h5` files, checkpoints
     and SavedModels, and are back after loading, to be queried and changed. (The old
     `.h5` files of legacy Keras hold weights alone: call `index` again.) A new index
-    that is to load `.weights.h5` has to be built, `index.build([None, d])`, or
-    called, so that its head has weights.
+    needs weights before it loads `.weights.h5`: `index.build([None, d])`, after a
+    call of its query model and head if it has one.
 
     Classes are looked up on the CPU, where strings are; head and query model run
     wherever TensorFlow puts them.
