@@ -43,6 +43,15 @@ class MACH(TopK):
     candidates, save it as a SavedModel. Under Keras 3, where there is no TFRS, it
     is a `keras.Model` with the same methods.
 
+    Its classes are saved with it in `.keras` and `.weights.h5` files, checkpoints
+    and SavedModels, and are back after loading, to be queried and changed. (The old
+    `.h5` files of legacy Keras hold weights alone: call `index` again.) A new index
+    needs weights before it loads `.weights.h5`: `index.build([None, d])`, after a
+    call of its query model and head if it has one.
+
+    Classes are looked up on the CPU, where strings are; head and query model run
+    wherever TensorFlow puts them.
+
     Example:
     >>> from tfrs_dhe.layers import MACHHead
     >>> head = MACHHead(num_buckets=50, num_repetitions=4)
