@@ -11,7 +11,7 @@ from tests.models import tiny_run
 from tests.models.conftest import read_weights
 from tfrs_dhe import mach
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import MACHHead
+from tfrs_dhe.layers import MACHHead, factorized_top_k
 from tfrs_dhe.models import MACHEnsemble, _repetition_directory
 
 R, B = tiny_run.NUM_REPETITIONS, tiny_run.NUM_BUCKETS
@@ -342,3 +342,20 @@ def test_balanced_boundaries_are_part_of_what_a_head_is():
 
     assert boundaries(tiny_run.CLASS_IDS) == boundaries(tiny_run.CLASS_IDS)
     assert boundaries(tiny_run.CLASS_IDS) != boundaries(tiny_run.CLASS_IDS[:-1])
+
+
+def test_an_index_takes_an_ensemble_for_a_head(trained, tmp_path):
+    """Repetitions may be missing; what is there ranks as the scores by hand do."""
+    part = copy(trained, tmp_path, [0, R - 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ensemble = MACHEnsemble.from_directory(tiny_run.make, part)
+        index = factorized_top_k.MACH(ensemble, k=3).index(tiny_run.CLASS_IDS)
+    queries, _ = tiny_run.examples(5, seed=1)
+    scores, found = index(tf.constant(queries))
+    expected = class_scores(ensemble, queries, "mean_log_probability")
+    best = np.argsort(-expected, axis=1, kind="stable")[:, :3]
+    np.testing.assert_array_equal(found.numpy().astype(str), tiny_run.CLASS_IDS[best])
+    np.testing.assert_allclose(
+        scores, np.take_along_axis(expected, best, axis=1), rtol=1e-6
+    )
