@@ -102,7 +102,7 @@ def search(
     # found without sorting all of them.
     tops = tf.reduce_max(bound.comparable(), axis=0)
     num_repetitions, num_buckets = values.shape
-    first = cost.first_buckets(num_repetitions, k)
+    first = cost.first_buckets(num_repetitions, num_buckets, k)
 
     def next_round(last: Search) -> tuple[Search]:
         width = first * GROWTH**last.rounds
@@ -191,6 +191,7 @@ def certified(
     k: Size,
     aggregation: str,
     max_entries: tf.Tensor,
+    search_first: tf.Tensor | bool = True,
     chunk_size: int | None = None,
     parallel_iterations: int = 2,
 ) -> TopK:
@@ -207,6 +208,7 @@ def certified(
       aggregation: One of `AGGREGATIONS`.
       max_entries: tf.int64, classes that a query may list, counted once for each of
         their buckets.
+      search_first: Whether to search at all, or to score every class at once.
       chunk_size: See `score_all`.
       parallel_iterations: Queries searched at a time; each has memory of its own.
 
@@ -231,13 +233,16 @@ def certified(
             parallel_iterations=None if tf.executing_eagerly() else parallel_iterations,
         )
 
-    def no_queries() -> Answer:
-        empty = tf.zeros([0, k])
-        none = tf.zeros([0], tf.int32)
-        return Answer(empty, tf.cast(empty, tf.int32), none, tf.cast(none, tf.bool))
+    def prove_nothing() -> Answer:
+        return Answer(
+            tf.zeros([num_queries, k]),
+            tf.zeros([num_queries, k], tf.int32),
+            tf.zeros([num_queries], tf.int32),
+            tf.zeros([num_queries], tf.bool),
+        )
 
-    # A map over nothing cannot know a k that is a tensor.
-    answers = tf.cond(num_queries > 0, search_each, no_queries)
+    # A map over no queries would not know a k that is a tensor.
+    answers = tf.cond((num_queries > 0) & search_first, search_each, prove_nothing)
     best = TopK(*answers[:3])
 
     def score_the_rest() -> TopK:
