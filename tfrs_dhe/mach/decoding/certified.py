@@ -19,6 +19,8 @@ from tfrs_dhe.mach.decoding.sum_bound import SumBound
 #: rounds there are before all classes are scored.
 GROWTH = 4
 MAX_ROUNDS = 4
+#: A better T makes the rest of a search shorter, but rarely more than so many times.
+HOPE = 4
 #: Classes scored in a round to find a better T.
 PROBES_PER_K = 4
 MIN_PROBES = 32
@@ -54,7 +56,7 @@ class Search(NamedTuple):
       sums: tf.float64 [n], of the weights of each.
       needed: tf.float64, the sum that a class of the top k has at least, if it is
         above 0; else the last round proves nothing.
-      complete: tf.bool, whether the last round listed all that it had to.
+      promising: tf.bool; False if more would have to be listed than is worth it.
     """
 
     rounds: tf.Tensor
@@ -63,7 +65,7 @@ class Search(NamedTuple):
     classes: tf.Tensor
     sums: tf.Tensor
     needed: tf.Tensor
-    complete: tf.Tensor
+    promising: tf.Tensor
 
 
 class Answer(NamedTuple):
@@ -104,6 +106,14 @@ def search(
     num_repetitions, num_buckets = values.shape
     first = cost.first_buckets(num_repetitions, num_buckets, k)
 
+    def worth_going_on(score: tf.Tensor) -> tf.Tensor:
+        """Whether what T allows to leave out is enough, or T may still rise a lot."""
+        thresholds = bound.thresholds(score, tf.constant(tf.float32.min))
+        reaching = tf.math.count_nonzero(values >= thresholds[:, tf.newaxis])
+        average_size = tf.shape(buckets, tf.int64)[1] // num_buckets
+        few = reaching * average_size <= HOPE * max_entries
+        return few | (score == float("-inf"))
+
     def next_round(last: Search) -> tuple[Search]:
         width = first * GROWTH**last.rounds
         level = tf.math.top_k(tops, at_most(width, num_buckets)).values[-1]
@@ -117,19 +127,23 @@ def search(
         probes = tf.gather(listing.classes, best)
         scores = score_classes(values, buckets, probes, aggregation)
         score = tf.maximum(last.score, first_k(scores, probes, k)[0][-1])
+        needed = bound.needed(score, thresholds)
+        promising = listing.complete & tf.cond(
+            needed > 0.0, lambda: tf.constant(True), lambda: worth_going_on(score)
+        )
         found = Search(
             rounds=last.rounds + 1,
             score=score,
             scored=tf.concat([last.scored, probes], axis=0),
             classes=listing.classes,
             sums=listing.sums,
-            needed=bound.needed(score, thresholds),
-            complete=listing.complete,
+            needed=needed,
+            promising=promising,
         )
         return (found,)
 
     def goes_on(last: Search) -> tf.Tensor:
-        return last.complete & (last.needed <= 0.0) & (last.rounds < MAX_ROUNDS)
+        return last.promising & (last.needed <= 0.0) & (last.rounds < MAX_ROUNDS)
 
     nothing = Search(
         rounds=tf.constant(0),
@@ -138,7 +152,7 @@ def search(
         classes=tf.zeros([0], tf.int32),
         sums=tf.zeros([0], tf.float64),
         needed=tf.constant(0.0, tf.float64),
-        complete=tf.constant(True),
+        promising=tf.constant(True),
     )
     shapes = tf.nest.map_structure(
         lambda x: tf.TensorShape([None] * x.shape.rank), nothing
@@ -172,7 +186,7 @@ def answer(
     found = search(values, buckets, lists, bound, k, aggregation, max_entries)
     remaining = found.sums >= found.needed
     few = tf.math.count_nonzero(remaining) <= max_entries // cost.ENTRIES_PER_CLASS
-    proven = found.complete & (found.needed > 0.0) & few
+    proven = found.promising & (found.needed > 0.0) & few
     # In the order of the classes, so that ties are resolved as everywhere.
     classes = tf.sort(tf.boolean_mask(found.classes, remaining & proven))
     scores = score_classes(values, buckets, classes, aggregation)
