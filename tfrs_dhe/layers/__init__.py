@@ -8,6 +8,7 @@ from tfrs_dhe.layers.deep_hash_embedding_collection import (
 )
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
 from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
+from tfrs_dhe.layers.feature_hashing import FeatureHashing
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
 from tfrs_dhe.layers.mach_head import MACHHead
 
@@ -17,6 +18,7 @@ __all__ = [
     "DeepHashEmbeddingCollection",
     "DenseHashEncoding",
     "EmbeddingNetwork",
+    "FeatureHashing",
     "LocalitySensitiveHash",
     "MACHHead",
     "mish",
