@@ -5,7 +5,12 @@ but for its data and its report.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -157,6 +162,24 @@ def movie_means(
     return lambda ratings: means[ratings.movie_index]
 
 
+def query_in_a_fresh_process(path: str, request: Mapping[str, Any]) -> Any:
+    """Returns what a SavedModel answers in a process with only TensorFlow.
+
+    Args:
+      path: Folder of the SavedModel.
+      request: Lists of numbers or strings, by the names of the inputs.
+    """
+    script = Path(__file__).parent / "serve.py"
+    words = json.dumps(request, default=bytes.decode)
+    answer = subprocess.run(
+        [sys.executable, script, path, words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return json.loads(answer)
+
+
 def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
     """Prints figures, a row of the table for each entry; absent ones stay empty."""
     width = max(map(len, rows))
@@ -165,6 +188,21 @@ def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
     for label, figures in rows.items():
         cells = (_cell(figures.get(name)) for name in names)
         print(f"{label:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
+
+
+def print_columns(columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints figures, a column of the table for each entry."""
+    names = dict.fromkeys(name for figures in columns.values() for name in figures)
+    print_table(
+        {
+            name: {
+                label: figures[name]
+                for label, figures in columns.items()
+                if name in figures
+            }
+            for name in names
+        }
+    )
 
 
 def _cell(value: float | None) -> str:
