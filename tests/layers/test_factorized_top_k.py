@@ -251,6 +251,7 @@ def test_k_that_is_none(k: Any) -> None:
         ({"activation": "tanh"}, "`activation` must be one of"),
         ({"method": "fast"}, "`method` must be one of"),
         ({"head": keras.layers.Dense(3)}, "`head` must be a MACHHead"),
+        ({"identifier_dtype": "float32"}, "`identifier_dtype` must be strings"),
     ],
 )
 def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -595,6 +596,22 @@ def test_keras_file_with_a_query_model(tmp_path: Path) -> None:
     assert_same(loaded(users), expected)
 
 
+def test_keras_file_of_a_functional_model(index: MACH, tmp_path: Path) -> None:
+    """Its layers are called before what they hold is read."""
+    inputs = keras.Input(shape=(DIM,))
+    model = keras.Model(inputs, index(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(loaded(queries()), index(queries()))
+
+
+def test_index_of_nothing_whose_dtype_is_known() -> None:
+    index = MACH(make_head(), identifier_dtype="string")
+    with pytest.raises(ValueError, match="has no classes yet"):
+        index(queries())
+    assert_same(index.index(STRINGS)(queries(), k=7), make_index()(queries()))
+
+
 def test_keras_file_of_an_index_of_nothing(tmp_path: Path) -> None:
     index = MACH(make_head(), k=4)
     index.build((None, DIM))
@@ -751,6 +768,50 @@ if tfrs is not None:
             found = hits[:, :k].any(axis=1)
             assert float(result) == pytest.approx(np.average(found, weights=weights))
         assert 0 < metric.result()[1] < metric.result()[2] == 1
+
+    class Recommender(tfrs.Model):
+        """A model that asks an index in its metric."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = keras.layers.Dense(DIM)
+            self.candidates = keras.layers.Embedding(NUM_CLASSES, DIM)
+            self.index = MACH(make_head()).index(np.arange(20))
+            self.task = tfrs.tasks.Retrieval(
+                metrics=tfrs.metrics.FactorizedTopK(candidates=self.index, ks=[3])
+            )
+
+        def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
+            vectors, ids = inputs
+            return self.task(
+                self.tower(vectors),
+                self.candidates(ids),
+                candidate_ids=ids,
+                compute_metrics=not training,
+            )
+
+    @pytest.mark.parametrize("file", ["checkpoint", "model.weights.h5"])
+    def test_model_of_tfrs(file: str, tmp_path: Path) -> None:
+        """Trains, and saves what its index has come to hold."""
+        ids = np.random.default_rng(1).integers(0, 20, 30)
+        data = tf.data.Dataset.from_tensor_slices((queries(30), ids)).batch(8)
+        model, other = Recommender(), Recommender()
+        for each in (model, other):
+            each.compile(optimizer="sgd")
+            each.fit(data, verbose=0)
+        model.index.remove([4]).add([21, 22])
+        expected = model.evaluate(data, return_dict=True, verbose=0)
+        found = model.index(model.tower(queries(30)), k=3)[1].numpy()
+        name = "factorized_top_k/top_3_categorical_accuracy"
+        # Counted in float32.
+        assert expected[name] == pytest.approx((ids == found.T).any(axis=0).mean())
+
+        model.save_weights(str(tmp_path / file))
+        other.load_weights(str(tmp_path / file))
+        assert other.evaluate(data, return_dict=True, verbose=0) == expected
+        np.testing.assert_array_equal(
+            other.index.identifiers(), model.index.identifiers()
+        )
 
     def test_metric_of_tfrs_cannot_compare_scores() -> None:
         metric = tfrs.metrics.FactorizedTopK(candidates=make_index())

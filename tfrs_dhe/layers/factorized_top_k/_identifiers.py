@@ -9,6 +9,14 @@ import tensorflow as tf
 _NUM_NAMED = 5
 
 
+def check_dtype(name: str, dtype: tf.DType) -> None:
+    """Raises a ValueError if a dtype is none of identifiers."""
+    if dtype != tf.string and not dtype.is_integer:
+        raise ValueError(
+            f"`{name}` must be strings or integers. Received dtype {dtype.name}."
+        )
+
+
 def as_tensor(name: str, ids: Any, dtype: tf.DType | None = None) -> tf.Tensor:
     """Returns identifiers as a tensor, with Python's integers as int64.
 
@@ -25,10 +33,7 @@ def as_tensor(name: str, ids: Any, dtype: tf.DType | None = None) -> tf.Tensor:
         known = dtype.as_numpy_dtype if dtype and dtype.is_integer else None
         ids = np.asarray(ids, known)
     ids = tf.convert_to_tensor(ids)
-    if ids.dtype != tf.string and not ids.dtype.is_integer:
-        raise ValueError(
-            f"`{name}` must be strings or integers. Received dtype {ids.dtype.name}."
-        )
+    check_dtype(name, ids.dtype)
     if dtype is not None and ids.dtype != dtype:
         raise ValueError(
             f"`{name}` must have the dtype of the identifiers in the index, "

@@ -28,9 +28,12 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
     Args:
       num_repetitions: R.
       num_buckets: B.
+      dtype: Of the identifiers, if it is known.
     """
 
-    def __init__(self, num_repetitions: int, num_buckets: int) -> None:
+    def __init__(
+        self, num_repetitions: int, num_buckets: int, dtype: tf.DType | None
+    ) -> None:
         super().__init__()
         self._num_buckets = num_buckets
         bucket_dtype = mach.bucket_dtype(num_buckets)
@@ -40,6 +43,8 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         self._integers = _variable("integers", [None], tf.int64)
         #: The number TensorFlow has for the dtype of the identifiers; 0 for none.
         self._dtype = _variable("dtype", [], tf.int64)
+        if dtype is not None:
+            self._dtype.assign(dtype.as_datatype_enum)
         self.buckets = _variable("buckets", [num_repetitions, None], bucket_dtype)
         self.members = _variable("members", [num_repetitions, None], tf.int32)
         self.offsets = _variable(
@@ -51,6 +56,10 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         with tf.init_scope():
             number = int(self._dtype.numpy())
         return tf.as_dtype(number) if number else None
+
+    def size(self) -> int:
+        """Returns K, the number of classes; not to be called in a graph."""
+        return int(tf.shape(self.buckets)[1])
 
     def identifiers(self) -> tf.Tensor:
         """Returns all identifiers [K] in the order of the classes."""

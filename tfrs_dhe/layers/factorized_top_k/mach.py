@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import mach
-from tfrs_dhe._keras import keras
+from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers.factorized_top_k import (
     _decoding_stand_in as decoding,
@@ -91,6 +91,7 @@ class MACH(TopK):
         aggregation: str = "mean_log_probability",
         activation: str = "softmax",
         method: str = "auto",
+        identifier_dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         _arguments.check_positive_integer("k", k)
@@ -98,6 +99,9 @@ class MACH(TopK):
         _arguments.check_one_of("method", method, decoding.METHODS)
         if not hasattr(head, "bucket_table"):
             raise ValueError(f"`head` must be a MACHHead. Received: {head!r}.")
+        if identifier_dtype is not None:
+            identifier_dtype = tf.as_dtype(identifier_dtype)
+            _identifiers.check_dtype("identifier_dtype", identifier_dtype)
         # Queries are the query model's to cast: they may be ids.
         super().__init__(k=int(k), **{"autocast": False, **kwargs})
         # XLA knows no strings, and Keras 3 turns it on by itself on a GPU.
@@ -107,7 +111,13 @@ class MACH(TopK):
         self.aggregation = aggregation
         self.activation = activation
         self.method = method
-        self._tables = _tables.Tables(len(head.repetitions), head.num_buckets)
+        self._tables = _tables.Tables(
+            len(head.repetitions), head.num_buckets, identifier_dtype
+        )
+        if is_legacy:
+            # A model of legacy Keras with a `build` of its own cannot be part of
+            # another one before it is built, and this one need not be.
+            self.built = True
 
     def build(self, queries_shape: Any = None) -> None:
         """Makes the weights of the head, where queries are its input.
@@ -407,6 +417,7 @@ class MACH(TopK):
             "aggregation": self.aggregation,
             "activation": self.activation,
             "method": self.method,
+            "identifier_dtype": dtype.name if (dtype := self._tables.dtype()) else None,
         }
 
     @classmethod
@@ -452,7 +463,9 @@ class MACH(TopK):
         return _arguments.check_positive_integer("k", k)
 
     def _require_index(self) -> None:
-        if self._tables.dtype() is None:
+        # A functional model is made again before there are classes.
+        is_symbolic = not tf.executing_eagerly()
+        if self._tables.dtype() is None or not (is_symbolic or self._tables.size()):
             raise ValueError(
                 f"{self.name} has no classes yet: call `index` or "
                 "`index_from_dataset` first, or restore a checkpoint of an index."
