@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from tests.tasks.indexes import EveryClass
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import MACHHead
+from tfrs_dhe.layers.factorized_top_k import MACH
 from tfrs_dhe.tasks import MACHRetrieval
 
 CATALOGUE = ["a", "b", "c", "d"]
@@ -137,6 +138,43 @@ def test_extra_negatives_are_no_true_candidates() -> None:
     task = MACHRetrieval(head, metrics=metric, objective="in_batch")
     task(QUERIES, candidate_ids=tf.constant(["a", "d", "a", "b", "c"]))
     np.testing.assert_allclose(results(metric), [2 / 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "remedy"),
+    [
+        ("softmax", {}, None),
+        ("softmax", {"activation": "sigmoid"}, "activation='softmax'"),
+        ("softmax", {"aggregation": "mean_logit", "activation": "sigmoid"}, None),
+        ("multilabel", {}, "activation='sigmoid'"),
+        ("multilabel", {"activation": "sigmoid"}, None),
+        ("in_batch", {}, None),
+        ("in_batch", {"aggregation": "unbiased_mean"}, "aggregation='mean_logit'"),
+        ("in_batch", {"aggregation": "mean_logit"}, None),
+    ],
+)
+def test_an_index_that_ranks_otherwise_is_refused(
+    objective: str, options: dict[str, Any], remedy: str | None
+) -> None:
+    head = MACHHead(40, 3)
+    metric = tfrs.metrics.FactorizedTopK(MACH(head, **options).index(CATALOGUE))
+    task = MACHRetrieval(head, objective=objective)
+    if remedy is None:
+        task.factorized_metrics = metric
+        return
+    for assign in (
+        lambda: MACHRetrieval(head, metrics=metric, objective=objective),
+        lambda: setattr(task, "factorized_metrics", [metric]),
+    ):
+        with pytest.raises(ValueError, match=f"make the index with {remedy}"):
+            assign()
+
+
+def test_an_index_of_another_head_is_refused() -> None:
+    other = MACHHead(40, 3, name="other")
+    metric = tfrs.metrics.FactorizedTopK(MACH(other).index(CATALOGUE))
+    with pytest.raises(ValueError, match=r"must search with the head.*'other'"):
+        MACHRetrieval(MACHHead(40, 3), metrics=metric)
 
 
 def test_score_based_evaluation_is_never_asked_for() -> None:

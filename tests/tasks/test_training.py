@@ -11,6 +11,7 @@ import tfrs_dhe
 from tests.tasks.indexes import EveryClass
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import MACHHead
+from tfrs_dhe.layers.factorized_top_k import MACH
 from tfrs_dhe.tasks import MACHRetrieval
 
 SIZE = 40
@@ -34,24 +35,30 @@ def make_data(objective: str, integers: bool = False, batch_size: int = 24) -> A
 
 
 def make_model(
-    objective: str, base: Any = tfrs.Model, integers: bool = False, **options: Any
+    objective: str,
+    base: Any = tfrs.Model,
+    integers: bool = False,
+    metrics_in_training: bool = True,
+    **options: Any,
 ) -> Any:
     class Model(base):
         def __init__(self) -> None:
             super().__init__()
             self.user_model = keras.layers.Embedding(SIZE, 32)
             head = MACHHead(32, 4, **options)
-            self.index = EveryClass(
+            self.index = MACH(
                 head,
-                np.arange(SIZE) if integers else CATALOGUE,
-                AGGREGATION[objective],
-            )
+                aggregation=AGGREGATION[objective],
+                activation="sigmoid" if objective == "multilabel" else "softmax",
+            ).index(np.arange(SIZE) if integers else CATALOGUE)
             metric = tfrs.metrics.FactorizedTopK(self.index, ks=(1, 3))
             self.task = MACHRetrieval(head, metrics=metric, objective=objective)
 
         def compute_loss(self, features: Any, training: bool = False) -> tf.Tensor:
             return self.task(
-                self.user_model(features["user"]), candidate_ids=features["id"]
+                self.user_model(features["user"]),
+                candidate_ids=features["id"],
+                compute_metrics=metrics_in_training or not training,
             )
 
     model = Model()
@@ -100,6 +107,16 @@ def test_index_answers_with_the_weights_of_the_moment(objective: str) -> None:
     fresh = EveryClass(model.task.head, np.arange(SIZE), AGGREGATION[objective])
     for actual, expected in zip((after, ids), fresh(queries), strict=True):
         np.testing.assert_array_equal(actual, expected)
+
+
+def test_metrics_in_validation_alone() -> None:
+    """As one trains: the index is first asked after an epoch."""
+    model = make_model("softmax", metrics_in_training=False)
+    data = make_data("softmax")
+    history = model.fit(data, epochs=8, validation_data=data, verbose=0).history
+    name = "factorized_top_k/top_3_categorical_accuracy"
+    assert history[name] == [0] * 8
+    assert history[f"val_{name}"][-1] == 1
 
 
 @pytest.mark.parametrize("objective", ["softmax", "multilabel", "in_batch"])

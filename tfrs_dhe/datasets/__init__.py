@@ -3,6 +3,7 @@
 Needs neither Keras nor TensorFlow Recommenders. `load` gives `Interactions`,
 `split_by_time` divides them into a `TimeSplit`, and both give `tf.data` datasets
 of dicts with the field names of the tensorflow-datasets builder `movielens`.
+`Sessions` holds sequences of items and `NextItems` what came before an item;
 `XMLRepository` reads sparse features with many labels.
 """
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrs_dhe._keras import keras, require_tfrs
 from tfrs_dhe.layers.mach_head import MACHHead
 from tfrs_dhe.tasks import _objectives
+from tfrs_dhe.tasks._factorized_metrics import as_list, check_factorized_metrics
 
 tfrs: Any = require_tfrs("tfrs_dhe.tasks.MACHRetrieval")
 
@@ -47,12 +48,13 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
       trained against the other classes of the batch. It is the loss of
       `tfrs.tasks.Retrieval` with `head.class_embeddings(candidate_ids)` for
       candidates and a bias beside, all its options included. Its index has to rank
-      by the same score: `aggregation="mean_logit"`.
+      by the same score, with `aggregation="mean_logit"`.
 
     Metrics in `metrics` compare the top k of an index with the true id. The index,
     `tfrs_dhe.layers.factorized_top_k.MACH`, reads the weights of the head whenever
     it is asked, so it is made once and stays up to date in training. With several
-    labels each pair of an example and a label counts as an example.
+    labels (`activation="sigmoid"` in the index) each pair of an example and a label
+    counts as an example.
 
     `loss` and `batch_metrics` are given labels and scores of two dimensions:
 
@@ -79,7 +81,8 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
       head: Layer that scores buckets; its weights are trained with the task.
       loss: Loss to use instead, a Keras loss or `loss(y_true=, y_pred=,
         sample_weight=)`, that returns a scalar.
-      metrics: `tfrs.metrics.FactorizedTopK` over an index, or several.
+      metrics: `tfrs.metrics.FactorizedTopK` over an index with the same head, or
+        several.
       batch_metrics: Keras metrics of labels and scores.
       loss_metrics: Keras metrics of the loss.
       temperature: Positive; logits (`"softmax"`) or scores (`"in_batch"`) are
@@ -140,8 +143,8 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
         self.objective = objective
         self.factorized_metrics = metrics
         self._loss = loss
-        self._batch_metrics = _as_list(batch_metrics)
-        self._loss_metrics = _as_list(loss_metrics)
+        self._batch_metrics = as_list(batch_metrics)
+        self._loss_metrics = as_list(loss_metrics)
         self._options = _objectives.Options(
             temperature=temperature,
             num_hard_negatives=num_hard_negatives,
@@ -160,14 +163,8 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
 
     @factorized_metrics.setter
     def factorized_metrics(self, value: Any) -> None:
-        metrics = _as_list(value)
-        for metric in metrics:
-            if not isinstance(metric, tfrs.metrics.Factorized):
-                raise ValueError(
-                    "`metrics` must be tfrs.metrics.FactorizedTopK, one or several; "
-                    "Keras metrics belong in `batch_metrics` or `loss_metrics`. "
-                    f"Received: {metric!r}."
-                )
+        metrics = as_list(value)
+        check_factorized_metrics(metrics, self.head, self.objective)
         self._factorized_metrics = metrics
 
     def build(self, input_shape: Any) -> None:
@@ -199,7 +196,7 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
           sample_weight: [batch].
           candidate_sampling_probability: Only for `"in_batch"`: [num_candidates],
             positive, how likely each candidate is to be in a batch (the logQ
-            correction). Unlike in TFRS, those below 1e-6 are not raised to it.
+            correction). They are taken as they are; TFRS clips them to [1e-6, 1].
           candidate_ids: The true classes, strings or integers: [batch]; for
             `"multilabel"` [batch, labels] or ragged; for `"in_batch"`
             [num_candidates], the true class of each example and then any number of
@@ -286,12 +283,6 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
                 true_candidate_ids=true_ids,
                 sample_weight=weight,
             )
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, Sequence) else [value]
 
 
 def _check_arguments(
