@@ -46,13 +46,23 @@ def make_trunk(args, num_features):
     return tf.keras.Sequential(layers)
 
 
+def label_counts(examples):
+    """Returns how often each label occurs [L], and one more: none never does."""
+    return 1 + np.bincount(examples.labels, minlength=examples.num_labels)
+
+
 class OneVsAll(tfrs_dhe.models.Model):
     """Has an output for every label."""
 
     def __init__(self, args, examples):
         super().__init__()
         self.trunk = make_trunk(args, examples.num_features)
-        self.head = tf.keras.layers.Dense(examples.num_labels)
+        # From zero, it takes hundreds of steps to learn that most labels are rare.
+        shares = label_counts(examples) / len(examples)
+        self.head = tf.keras.layers.Dense(
+            examples.num_labels,
+            bias_initializer=tf.keras.initializers.Constant(np.log(shares)),
+        )
 
     def compute_loss(self, batch, training=False):
         logits = self.head(self.trunk(batch["features"]))
@@ -77,9 +87,17 @@ class MACHModel(tfrs_dhe.models.Model):
         self.labels = np.arange(examples.num_labels)
         self.trunk = make_trunk(args, examples.num_features)
         self.head = tfrs_dhe.layers.MACHHead(
-            plan.num_buckets, plan.num_repetitions, balanced=True
+            plan.num_buckets,
+            plan.num_repetitions,
+            balanced=True,
+            embedding_dim=args.hidden_dim,
         )
-        self.head.balance(self.labels)
+        counts = label_counts(examples)
+        # Frequent labels get buckets with few others.
+        self.head.balance(self.labels, counts)
+        self.head.initialize_bias(self.labels, counts)
+        # These are shares of all labels. A sigmoid's is one of the texts.
+        self.head.bias.assign(self.head.bias + np.log(counts.sum() / len(examples)))
         self.task = tfrs_dhe.tasks.MACHRetrieval(self.head, objective="multilabel")
 
     def compute_loss(self, batch, training=False):
@@ -140,7 +158,7 @@ def choose(args, train):
         args.hidden_dim,
         num_buckets=num_buckets,
         num_repetitions=args.num_repetitions,
-        class_distribution=np.bincount(train.labels, minlength=num_labels),
+        class_distribution=label_counts(train),
         optimizer_slots=2,  # Adam's
     )
 
@@ -148,24 +166,18 @@ def choose(args, train):
 def fit(model, train, args):
     """Trains; returns the size of the model and the time it took."""
     steps = args.epochs * -(-len(train) // args.batch_size)
-    schedule = tf.keras.optimizers.schedules.PolynomialDecay(
-        args.learning_rate, steps, args.learning_rate / 50
-    )
-    model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+    model.compile(optimizer=common.decaying_adam(args.learning_rate, steps))
     batches = train.batches(args.batch_size, shuffle=True, seed=args.seed)
     start, cpu_start = time.perf_counter(), time.process_time()
     model.fit(batches.prefetch(2), epochs=args.epochs, verbose=2)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    # Memory of training: Adam has two numbers for every weight.
-    kept = [*model.variables, *model.optimizer.variables]
     kernel, bias = model.head.kernel, model.head.bias
     return {
         "outputs": bias.shape[0],
         "head's parameters": int(np.prod(kernel.shape) + np.prod(bias.shape)),
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "MB": float(sum(np.prod(v.shape) * v.dtype.size for v in kept) / 1e6),
-        "seconds to train": seconds,
-        "CPU seconds to train": cpu_seconds,
+        **common.trained_size(model),
+        "seconds to train": round(seconds),
+        "CPU seconds to train": round(cpu_seconds),
     }
 
 
@@ -195,8 +207,7 @@ def precisions(found, test):
 
 def popularity(train, test):
     """Returns the precisions if every text gets the most frequent labels."""
-    counts = np.bincount(train.labels, minlength=train.num_labels)
-    best = np.argsort(-counts, kind="stable")[: max(KS)]
+    best = np.argsort(-label_counts(train), kind="stable")[: max(KS)]
     return precisions(np.tile(best, (len(test), 1)), test)
 
 
