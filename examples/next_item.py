@@ -19,9 +19,6 @@ import os
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -202,10 +199,7 @@ class TrainingTime(tf.keras.callbacks.Callback):
 def train(model, sessions, watched, args):
     """Trains; returns the size of the model and the time it took."""
     steps = args.epochs * sessions.num_examples // args.batch_size
-    schedule = tf.keras.optimizers.schedules.PolynomialDecay(
-        args.learning_rate, steps, args.learning_rate / 50
-    )
-    model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+    model.compile(optimizer=common.decaying_adam(args.learning_rate, steps))
     batches = sessions.batches(
         args.batch_size, max_length=MAX_LENGTH, shuffle=True, seed=args.seed
     )
@@ -217,12 +211,9 @@ def train(model, sessions, watched, args):
         callbacks=[training_time],
         verbose=2,
     )
-    # The optimizer has its own numbers for every weight.
-    variables = [*model.trainable_variables, *model.optimizer.variables]
     return {
         "head": model.head_parameters(),
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "kB": int(sum(np.prod(v.shape) * v.dtype.size for v in variables) / 1000),
+        **common.trained_size(model),
         "train s": round(training_time.seconds),
     }
 
@@ -264,18 +255,6 @@ def export(index, path):
         return {"scores": scores, "ids": ids}
 
     tf.saved_model.save(index, path, signatures={"serving_default": serve})
-
-
-def query_in_a_fresh_process(path, items):
-    """Returns what the SavedModel answers in a process with only TensorFlow."""
-    script = Path(__file__).parent / "serve.py"
-    answer = subprocess.run(
-        [sys.executable, script, path, json.dumps({"items": items})],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    return json.loads(answer)
 
 
 def argument_parser():
@@ -321,7 +300,7 @@ def main(argv=None):
     session = next(iter(test.batches(1)))["items"].numpy().tolist()
     with tempfile.TemporaryDirectory() as path:
         export(index, path)
-        answer = query_in_a_fresh_process(path, session)
+        answer = common.query_in_a_fresh_process(path, {"items": session})
     print(f"\nAfter {session[0]}, from the SavedModel: {answer['ids'][0]}")
     return figures | {"answer": answer, "expected": index(tf.constant(session))}
 

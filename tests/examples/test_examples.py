@@ -1,31 +1,9 @@
 """Every example runs, on small data, and beats its baseline."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
 from tfrs_dhe import datasets
-
-EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-def load_example(monkeypatch):
-    """Returns a function that imports an example."""
-    # As when a script is started: its folder is the first on the path.
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(
-            f"example_{name}", EXAMPLES / f"{name}.py"
-        )
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture
