@@ -1,5 +1,6 @@
 """Keras layers: from raw ids to embeddings."""
 
+from tfrs_dhe.layers import factorized_top_k
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers.city_hash64 import CityHash64
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
@@ -21,5 +22,6 @@ __all__ = [
     "FeatureHashing",
     "LocalitySensitiveHash",
     "MACHHead",
+    "factorized_top_k",
     "mish",
 ]

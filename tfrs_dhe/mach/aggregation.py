@@ -106,18 +106,52 @@ def combine(
             smallest = tf.minimum(smallest, row)
         return smallest
     if aggregation == "median":
-        ascending = tf.unstack(tf.sort(tf.stack(rows), axis=0))
+        ascending = _ascending(rows)
         upper = ascending[len(rows) // 2]
         if len(rows) % 2:
             return upper
         return (ascending[len(rows) // 2 - 1] + upper) * 0.5
-    total = rows[0]
-    for row in rows[1:]:
-        total = total + row
-    mean = total / len(rows)
+    # TensorFlow's graph optimizer turns chains of additions into sums in an order of
+    # its own, and divisions by constants into products. Subtractions stay as they
+    # are, and rounding knows no sign.
+    total = rows[-1]
+    if len(rows) > 1:
+        negative = -rows[0]
+        for row in rows[1:-1]:
+            negative = negative - row
+        total = total - negative
+    mean = total * (1 / len(rows))
     if aggregation == "unbiased_mean":
         return (mean - 1 / num_buckets) * (num_buckets / (num_buckets - 1))
     return mean
+
+
+def _ascending(rows: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns rows of equal shape, sorted element by element.
+
+    Batcher's merge exchange: whole rows are compared, which is several times faster
+    than `tf.sort` over a short axis.
+
+    References:
+      Knuth, The Art of Computer Programming, volume 3, algorithm 5.2.2M.
+    """
+    rows = list(rows)
+    highest = distance = 1 << (len(rows) - 1).bit_length() >> 1
+    while distance:
+        step, offset, bit = highest, distance, 0
+        while True:
+            for i in range(len(rows) - offset):
+                if i & distance == bit:
+                    low, high = rows[i], rows[i + offset]
+                    rows[i], rows[i + offset] = (
+                        tf.minimum(low, high),
+                        tf.maximum(low, high),
+                    )
+            if step == distance:
+                break
+            offset, step, bit = step - distance, step // 2, distance
+        distance //= 2
+    return rows
 
 
 def class_scores(values: tf.Tensor, buckets: tf.Tensor, aggregation: str) -> tf.Tensor:

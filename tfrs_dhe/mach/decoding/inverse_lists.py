@@ -1,0 +1,73 @@
+"""From a table of buckets to the classes of every bucket."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class InverseLists(NamedTuple):
+    """The classes of every bucket, as the rows of a ragged table per repetition.
+
+    Bucket b of repetition r holds the classes
+    `members[r, offsets[r, b]:offsets[r, b + 1]]`, in ascending order.
+
+    Attributes:
+      members: tf.int32 [R, K], in each row all classes, sorted by bucket.
+      offsets: tf.int32 [R, B + 1], from 0 to K in each row.
+    """
+
+    members: tf.Tensor
+    offsets: tf.Tensor
+
+
+def build_inverse_lists(
+    buckets: tf.Tensor | tf.Variable, num_buckets: int
+) -> InverseLists:
+    """Returns the classes of every bucket.
+
+    Example:
+    >>> lists = build_inverse_lists(tf.constant([[1, 0, 1]]), num_buckets=3)
+    >>> lists.members.numpy().tolist(), lists.offsets.numpy().tolist()
+    ([[1, 0, 2]], [[0, 1, 3, 3]])
+
+    Args:
+      buckets: Integers [R, K], the bucket of every class in every repetition.
+      num_buckets: B.
+
+    Returns:
+      `InverseLists`. On the way there is room for one repetition besides it.
+
+    Raises:
+      ValueError: If `buckets` are not integers [R, K].
+      tf.errors.InvalidArgumentError: If a bucket is not within 0, ..., B - 1.
+    """
+    buckets = tf.convert_to_tensor(buckets)
+    if not buckets.dtype.is_integer or buckets.shape.rank != 2:
+        raise ValueError(
+            "`buckets` must be integers of shape [num_repetitions, num_classes]. "
+            f"Received dtype {buckets.dtype.name} and shape {buckets.shape}."
+        )
+
+    def lists_of_one(row: tf.Tensor) -> InverseLists:
+        row = tf.cast(row, tf.int32)
+        in_range = tf.reduce_all((row >= 0) & (row < num_buckets))
+        message = (
+            f"`buckets` must be numbers from 0 to num_buckets - 1 = {num_buckets - 1}."
+        )
+        with tf.control_dependencies([tf.debugging.Assert(in_range, [message])]):
+            # A stable sort keeps the classes of a bucket in ascending order.
+            members = tf.argsort(row, stable=True)
+        sizes = tf.math.bincount(row, minlength=num_buckets, maxlength=num_buckets)
+        offsets = tf.concat([[0], tf.cumsum(sizes)], axis=0)
+        return InverseLists(members, offsets)
+
+    return tf.map_fn(
+        lists_of_one,
+        buckets,
+        fn_output_signature=InverseLists(
+            tf.TensorSpec(buckets.shape[1:], tf.int32),
+            tf.TensorSpec([num_buckets + 1], tf.int32),
+        ),
+        # Repetitions side by side would need room for several sorts at once.
+        parallel_iterations=1,
+    )
