@@ -59,3 +59,18 @@ class Bound(abc.ABC):
         Returns:
           tf.float64; not above 0 if a class may reach T without any weight.
         """
+
+    @abc.abstractmethod
+    def promise(
+        self, sums: tf.Tensor, counts: tf.Tensor, thresholds: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the greater the higher the classes' scores are likely to be.
+
+        Args:
+          sums: tf.float64 [n], of the weights of classes.
+          counts: tf.int32 [n], of their buckets that reach the threshold.
+          thresholds: tf.float32 [R].
+
+        Returns:
+          tf.float64 [n].
+        """

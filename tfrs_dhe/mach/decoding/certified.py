@@ -123,11 +123,16 @@ def search(
         thresholds = bound.thresholds(last.score, level)
         listing = list_classes(values, lists, bound, thresholds, max_entries)
         num_probes = at_most(PROBES_PER_K * k + MIN_PROBES, tf.size(listing.sums))
-        best = tf.math.top_k(listing.sums, num_probes, sorted=False).indices
+        promise = bound.promise(listing.sums, listing.counts, thresholds)
+        best = tf.math.top_k(promise, num_probes, sorted=False).indices
         probes = tf.gather(listing.classes, best)
         scores = score_classes(values, buckets, probes, aggregation)
         score = tf.maximum(last.score, first_k(scores, probes, k)[0][-1])
         needed = bound.needed(score, thresholds)
+        # A level found by chance may prove so little that most classes remain.
+        remaining = tf.math.count_nonzero(listing.sums >= needed, dtype=tf.int32)
+        few = remaining * cost.ENTRIES_PER_CLASS <= tf.size(listing.sums)
+        needed = tf.where(few | (last.score > float("-inf")), needed, 0.0)
         promising = listing.complete & tf.cond(
             needed > 0.0, lambda: tf.constant(True), lambda: worth_going_on(score)
         )

@@ -22,16 +22,15 @@ LIST_ENTRY = 85.0
 #: Scoring one class by itself costs as much as listing so many entries.
 ENTRIES_PER_CLASS = 4
 
-#: A search begins with so many buckets per repetition, or this share of k if that is
-#: more. With fewer it would miss some of the top k at first, and go on from too low
-#: a score.
-FIRST_BUCKETS = 20
-SHARE_OF_K = 3
+#: A search begins with so many buckets per repetition, or that part of k if it is
+#: more. With fewer, too little would be known of the top k to find some of them.
+FIRST_BUCKETS = 16
+PART_OF_K = 3
 
 
 def first_buckets(num_repetitions: int, num_buckets: int, k: Size) -> Size:
     """Returns how many buckets the first round of a search looks at."""
-    each = at_most(at_least(FIRST_BUCKETS, k // SHARE_OF_K), num_buckets)
+    each = at_most(at_least(FIRST_BUCKETS, k // PART_OF_K), num_buckets)
     return num_repetitions * each
 
 

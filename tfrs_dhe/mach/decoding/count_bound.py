@@ -56,3 +56,9 @@ class CountBound(Bound):
         not_seen = tf.math.count_nonzero(~looked_at)
         needed = self.num_required - tf.cast(not_seen, tf.float64)
         return tf.where(all_seen, needed, 0.0)
+
+    def promise(
+        self, sums: tf.Tensor, counts: tf.Tensor, thresholds: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the counts."""
+        return sums

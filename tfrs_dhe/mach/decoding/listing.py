@@ -17,11 +17,13 @@ class Listing(NamedTuple):
     Attributes:
       classes: tf.int32 [n], in no order.
       sums: tf.float64 [n].
+      counts: tf.int32 [n], how many buckets each was listed for.
       complete: tf.bool; False if there were too many to list, and none is.
     """
 
     classes: tf.Tensor
     sums: tf.Tensor
+    counts: tf.Tensor
     complete: tf.Tensor
 
 
@@ -58,11 +60,11 @@ def list_classes(
         tf.gather_nd(values, places), tf.gather(thresholds, repetitions)
     )
     buckets, entries = entries_of(begins, ends, repetitions, lists.members)
-    classes, rows = tf.unique(entries)
+    classes, rows, counts = tf.unique_with_counts(entries)
     sums = tf.math.unsorted_segment_sum(
         tf.gather(weights, buckets), rows, tf.size(classes)
     )
-    return Listing(classes, sums, complete)
+    return Listing(classes, sums, counts, complete)
 
 
 def entries_of(

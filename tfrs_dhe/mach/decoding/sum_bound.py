@@ -16,6 +16,8 @@ TINY = 2.0**-120
 LOWER_PROBABILITY = 0.45
 LOWER_LOG = 0.13
 LOWER_LOG_AT_MOST = 0.3
+#: Stands for infinity where that would hide the rest of a sum.
+MUCH = 1e9
 
 
 class SumBound(Bound):
@@ -56,6 +58,7 @@ class SumBound(Bound):
         self.aggregation = aggregation
         self.num_repetitions, self.num_buckets = values.shape
         self.maxima = tf.reduce_max(values, axis=1)
+        self.average = tf.cast(tf.reduce_mean(values), tf.float64)
         # Logits of a repetition may all be shifted, which says nothing.
         self.shifts = (
             tf.maximum(self.maxima, tf.float32.min)
@@ -96,6 +99,18 @@ class SumBound(Bound):
         grant = 2 * (self.num_repetitions + 8) * (error_32 + error_64 + TINY)
         needed = wanted - tf.reduce_sum(unseen) - grant
         return tf.where(score > float("-inf"), needed, 0.0)
+
+    def promise(
+        self, sums: tf.Tensor, counts: tf.Tensor, thresholds: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns how far the sum for a class exceeds the average, as far as is known.
+
+        Where a class's value does not reach the threshold, the average is expected.
+        Its sum of weights alone would prefer classes that share one very likely
+        bucket with another class.
+        """
+        above = tf.cast(tf.reduce_mean(thresholds), tf.float64) - self.average
+        return sums + tf.cast(counts, tf.float64) * tf.minimum(above, MUCH)
 
     def _sum_for(self, score: tf.Tensor) -> tf.Tensor:
         """Returns s_T, the sum of values that makes a score."""
