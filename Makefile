@@ -4,6 +4,10 @@ VENV ?= .venv
 PYTEST_ARGS ?= -q -n 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests of what works where TFRS cannot be imported.
+WITHOUT_TFRS := tests/layers tests/mach \
+	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
+	tests/models/test_training_run.py
 
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -38,7 +42,7 @@ lint: $(READY)
 # Everything with TFRS, which is on legacy Keras; then what works without it.
 test: lint
 	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
-	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/layers tests/mach
+	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) $(WITHOUT_TFRS)
 
 wheel: $(READY)
 	rm -rf build dist

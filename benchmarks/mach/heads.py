@@ -118,7 +118,7 @@ class HashedHead(tf.Module):
         """Returns the rows of classes."""
         kernel = tf.convert_to_tensor(self.head.kernel)
         rows = tf.gather(self._buckets, classes)
-        weights = tf.reduce_sum(tf.gather(kernel, rows), axis=1)
+        weights = tf.reduce_sum(tf.gather(kernel, rows), axis=-2)
         if self._items is not None:
             weights += self._items(classes)
         if self.own is not None:
@@ -131,7 +131,7 @@ class HashedHead(tf.Module):
         if self.bias is not None:
             return tf.gather(self.bias, classes)
         rows = tf.gather(self._buckets, classes)
-        return tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.head.bias), rows), 1)
+        return tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.head.bias), rows), -1)
 
     def bucket_weights(self, repetition):
         """Rows [B, d] and biases [B] of one repetition."""

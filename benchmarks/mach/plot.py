@@ -117,6 +117,8 @@ def plot_sessions(rows):
         ]
         if family == SOFTMAX:
             of_family = [row for row in of_family if row["name"] == SOFTMAX]
+        if not of_family:
+            continue
         of_family.sort(key=lambda row: row["head_parameters"])
         axes.plot(
             [row["head_parameters"] for row in of_family],

@@ -161,3 +161,10 @@ def test_next_item_on_files_with_one_table(load_example, tmp_path):
         ]
     )
     assert_next_item(figures, "MACH, softmax")
+
+
+def test_repetitions_are_better_together(run, capsys):
+    figures = run("repetitions", "--epochs=2", "--num-repetitions=2")
+    assert "2 of 2 models are finished" in capsys.readouterr().out
+    for repetition in (0, 1):
+        assert_recalls(figures, "merged", f"repetition {repetition}")

@@ -39,8 +39,14 @@ def make_head(**options: Any) -> Any:
     return head
 
 
+def empty_index(head: Any = None, query_model: Any = None, **options: Any) -> MACH:
+    # The other methods have graphs that take a while to make.
+    arguments = {"k": 7, "method": "score_all", **options}
+    return MACH(make_head() if head is None else head, query_model, **arguments)
+
+
 def make_index(dtype: str = "string", **options: Any) -> MACH:
-    return MACH(make_head(), **{"k": 7, **options}).index(CATALOGUES[dtype])
+    return empty_index(**options).index(CATALOGUES[dtype])
 
 
 def queries(num_queries: int = 5) -> tf.Tensor:
@@ -142,7 +148,7 @@ def test_methods_find_the_same(method: str) -> None:
 
 def test_head_of_some_repetitions() -> None:
     head = make_head(num_repetitions=5, repetitions=(3, 0, 4))
-    index = MACH(head, k=7).index(STRINGS)
+    index = empty_index(head, k=7).index(STRINGS)
     scores = all_scores(head, queries(), STRINGS)
     assert_results(index(queries()), expected_top_k(scores, STRINGS, 7))
 
@@ -150,7 +156,7 @@ def test_head_of_some_repetitions() -> None:
 def test_balanced_head() -> None:
     head = make_head(balanced=True)
     head.balance(STRINGS)
-    index = MACH(head, k=7).index(STRINGS)
+    index = empty_index(head, k=7).index(STRINGS)
     scores = all_scores(head, queries(), STRINGS)
     assert_results(index(queries()), expected_top_k(scores, STRINGS, 7))
 
@@ -158,7 +164,7 @@ def test_balanced_head() -> None:
 def test_mixed_precision_head() -> None:
     """Scores are float32 numbers made of the head's bfloat16 logits."""
     head = make_head(dtype="mixed_bfloat16")
-    index = MACH(head, k=NUM_CLASSES, aggregation="mean_logit").index(STRINGS)
+    index = empty_index(head, k=NUM_CLASSES, aggregation="mean_logit").index(STRINGS)
     scores, identifiers = index(queries())
     assert scores.dtype == tf.float32
     logits = np.asarray(tf.cast(head(queries()), tf.float32), np.float64)
@@ -179,7 +185,7 @@ def test_queries_go_to_the_query_model() -> None:
 
     tower = Tower()
     features = {"x": queries(2)[:, :3], "user": tf.constant([3, 1])}
-    index = MACH(make_head(), tower, k=4).index(STRINGS)
+    index = empty_index(None, tower, k=4).index(STRINGS)
     scores = all_scores(index.head, tower(features), STRINGS)
     assert_results(index(features), expected_top_k(scores, STRINGS, 4))
     _, identifiers = index(features)
@@ -212,7 +218,7 @@ def test_classes_of_equal_score_come_in_the_order_of_the_index() -> None:
     # Every third class has the bucket of 0 of the others' three.
     head = make_head(num_buckets=2, num_repetitions=1)
     with pytest.warns(UserWarning, match="tells them apart"):
-        index = MACH(head, k=NUM_CLASSES).index(STRINGS[::-1])
+        index = empty_index(head, k=NUM_CLASSES).index(STRINGS[::-1])
     scores = all_scores(head, queries(), STRINGS[::-1])
     assert len(np.unique(scores[0])) == 2
     assert_results(index(queries()), expected_top_k(scores, STRINGS[::-1], 60))
@@ -223,7 +229,7 @@ def test_index_says_that_scores_are_no_products() -> None:
 
 
 def test_query_before_index() -> None:
-    index = MACH(make_head())
+    index = empty_index()
     for ask in (
         lambda: index(queries()),
         lambda: index.query_with_exclusions(queries(1), tf.constant([["a"]])),
@@ -239,7 +245,7 @@ def test_query_before_index() -> None:
 @pytest.mark.parametrize("k", [0, -1, 1.5, "3"])
 def test_k_that_is_none(k: Any) -> None:
     with pytest.raises(ValueError, match="`k` must be a positive integer"):
-        MACH(make_head(), k=k)
+        empty_index(k=k)
     with pytest.raises(ValueError, match="`k` must be a positive integer"):
         make_index()(queries(), k=k)
 
@@ -279,7 +285,7 @@ def data_set_of(form: str) -> tf.data.Dataset:
 
 @pytest.mark.parametrize("form", ["batches", "single ids", "pairs", "single pairs"])
 def test_index_from_dataset(form: str) -> None:
-    index = MACH(make_head(), k=7)
+    index = empty_index(k=7)
     assert index.index_from_dataset(data_set_of(form)) is index
     np.testing.assert_array_equal(index.identifiers(), as_array(STRINGS))
     assert_same(index(queries()), make_index()(queries()))
@@ -287,7 +293,7 @@ def test_index_from_dataset(form: str) -> None:
 
 def test_index_from_dataset_of_something_else() -> None:
     ids = tf.data.Dataset.from_tensor_slices(STRINGS)
-    index = MACH(make_head())
+    index = empty_index()
     for candidates in (
         ids.map(lambda t: {"title": t}),
         ids.map(lambda t: (t, t, t)),
@@ -303,7 +309,7 @@ def test_index_from_dataset_of_something_else() -> None:
 
 def test_index_as_tfrs_calls_it() -> None:
     embeddings = tf.zeros([NUM_CLASSES, DIM])
-    index = MACH(make_head(), k=7)
+    index = empty_index(k=7)
     assert index.index(embeddings, tf.constant(STRINGS)) is index
     assert_same(index(queries()), make_index()(queries()))
     index.index(identifiers=STRINGS.tolist())
@@ -311,7 +317,7 @@ def test_index_as_tfrs_calls_it() -> None:
 
 
 def test_index_of_a_list_of_integers_is_int64() -> None:
-    index = MACH(make_head()).index([3, 2**40, -1])
+    index = empty_index().index([3, 2**40, -1])
     assert index.identifiers().dtype == tf.int64
     assert index.identifiers().numpy().tolist() == [3, 2**40, -1]
     index.add([5])
@@ -340,12 +346,12 @@ def test_index_of_something_else(arguments: Any, message: str) -> None:
 def test_duplicates_are_refused() -> None:
     repeated = [*STRINGS, "item 4", "item 9", "item 4", *[f"item {i}" for i in (1, 2)]]
     with pytest.raises(ValueError, match=r"4 that occur more.*'item 1', 'item 2', "):
-        MACH(make_head()).index(repeated)
+        empty_index().index(repeated)
     with pytest.raises(ValueError, match=r"Received 1 that occur more.*: -1\."):
-        MACH(make_head()).index([-1, 3, -1])
+        empty_index().index([-1, 3, -1])
     many = np.repeat(INTEGERS[:20], 2)
     with pytest.raises(ValueError, match=r"Received 20 .*(-?\d+, ){5}\.\.\."):
-        MACH(make_head()).index(many)
+        empty_index().index(many)
 
 
 def test_index_again() -> None:
@@ -353,7 +359,7 @@ def test_index_again() -> None:
     index(queries())
     index.query_with_exclusions(queries(), tf.constant([["a"]] * 5))
     index.index(INTEGERS[:20])
-    fresh = MACH(index.head, k=7).index(INTEGERS[:20])
+    fresh = empty_index(index.head, k=7).index(INTEGERS[:20])
     assert_same(index(queries()), fresh(queries()))
     exclusions = tf.constant([INTEGERS[:3]] * 5)
     assert_same(
@@ -377,7 +383,7 @@ def test_indistinguishable_identifiers_are_reported() -> None:
     expected.sort(key=lambda group: as_array(STRINGS).tolist().index(group[0]))
     num_ids = sum(len(group) for group in expected)
     with pytest.warns(UserWarning, match="tells them apart") as caught:
-        index = MACH(head).index(STRINGS)
+        index = empty_index(head).index(STRINGS)
     message = str(caught[0].message)
     assert f"{num_ids} of {NUM_CLASSES} identifiers" in message
     assert f"form {len(expected)} groups" in message
@@ -397,7 +403,7 @@ def test_added_classes_are_compared_with_those_there() -> None:
     buckets = as_array(head.bucket_ids(STRINGS))[:, 0]
     apart = STRINGS[[np.flatnonzero(buckets == b)[0] for b in range(3)]]
     another, last = STRINGS[buckets == 0][1], STRINGS[buckets == 3][0]
-    index = MACH(head).index(apart)
+    index = empty_index(head).index(apart)
     with pytest.warns(UserWarning, match="2 of 4 identifiers"):
         index.add([another])
     assert index.indistinguishable() == [(apart[0].encode(), another.encode())]
@@ -424,7 +430,7 @@ def test_equal_columns(dtype: Any, shape: tuple[int, int]) -> None:
 @either_catalogue
 def test_add_and_remove(dtype: str) -> None:
     ids = CATALOGUES[dtype]
-    index = MACH(make_head(), k=NUM_CLASSES).index(ids[:40])
+    index = empty_index(k=NUM_CLASSES).index(ids[:40])
     query = tf.function(lambda x: index(x))
 
     def check(expected_ids: Any) -> None:
@@ -475,7 +481,7 @@ def test_ids_of_another_dtype(change: str) -> None:
 # Exclusions
 
 
-@every_catalogue
+@either_catalogue
 def test_query_with_exclusions(dtype: str) -> None:
     ids = CATALOGUES[dtype]
     index = make_index(dtype)
@@ -490,7 +496,7 @@ def test_query_with_exclusions(dtype: str) -> None:
 
 def test_exclusions_that_leave_too_few() -> None:
     """TFRS would return excluded candidates here."""
-    index = MACH(make_head()).index(STRINGS[:4])
+    index = empty_index().index(STRINGS[:4])
     exclusions = tf.constant([["item 0", "item 2"], ["elsewhere", ""]])
     scores, identifiers = index.query_with_exclusions(queries(2), exclusions, k=9)
     assert scores.shape == identifiers.shape == (2, 4)
@@ -532,18 +538,22 @@ def test_exclusions_that_do_not_fit() -> None:
 # Saving
 
 
-@pytest.fixture(name="index", params=["string", "int32"])
+@pytest.fixture(name="index")
 def indexed(request: Any) -> MACH:
     """An index that has been queried, and is not the first of its size."""
-    index = make_index(request.param, k=4, aggregation="min", name="top_k")
+    dtype = getattr(request, "param", "string")
+    index = make_index(dtype, k=4, aggregation="min", name="top_k")
     index(queries())
     index.remove(index.identifiers()[:2])
     index.query_with_exclusions(queries(1), index.identifiers()[tf.newaxis, :1])
     return index
 
 
+of_either_dtype = pytest.mark.parametrize("index", ["string", "int32"], indirect=True)
+
+
 def fresh_index() -> MACH:
-    index = MACH(make_head(), k=4, aggregation="min")
+    index = empty_index(k=4, aggregation="min")
     index.build((None, DIM))
     index.head.set_weights([w * 0 for w in index.head.get_weights()])
     return index
@@ -578,6 +588,7 @@ def test_config(index: MACH) -> None:
     assert_same(copy(queries()), index(queries()))
 
 
+@of_either_dtype
 def test_keras_file(index: MACH, tmp_path: Path) -> None:
     index.save(tmp_path / "index.keras")
     loaded = keras.models.load_model(tmp_path / "index.keras")
@@ -589,7 +600,7 @@ def test_keras_file_with_a_query_model(tmp_path: Path) -> None:
     embedding = layers.DeepHashEmbedding(DIM, hidden_dim=6, num_hashes=16)
     tower = keras.Model(inputs, embedding(inputs))
     users = tf.constant(["a", "b", "c"])
-    index = MACH(make_head(), tower, k=4).index(STRINGS)
+    index = empty_index(None, tower, k=4).index(STRINGS)
     expected = index(users)
     index.save(tmp_path / "index.keras")
     loaded = keras.models.load_model(tmp_path / "index.keras")
@@ -606,14 +617,14 @@ def test_keras_file_of_a_functional_model(index: MACH, tmp_path: Path) -> None:
 
 
 def test_index_of_nothing_whose_dtype_is_known() -> None:
-    index = MACH(make_head(), identifier_dtype="string")
+    index = empty_index(identifier_dtype="string")
     with pytest.raises(ValueError, match="has no classes yet"):
         index(queries())
     assert_same(index.index(STRINGS)(queries(), k=7), make_index()(queries()))
 
 
 def test_keras_file_of_an_index_of_nothing(tmp_path: Path) -> None:
-    index = MACH(make_head(), k=4)
+    index = empty_index(k=4)
     index.build((None, DIM))
     index.save(tmp_path / "index.keras")
     loaded = keras.models.load_model(tmp_path / "index.keras")
@@ -672,14 +683,18 @@ def assert_serves(path: str, signature: str, inputs: list[Any], expected: Any) -
     np.testing.assert_array_equal(identifiers, as_array(expected[1]))
 
 
+@of_either_dtype
 def test_export(index: MACH, tmp_path: Path) -> None:
     expected = index(queries())
     index.export(str(tmp_path / "export"))
     assert_serves(str(tmp_path / "export"), "serving_default", [queries()], expected)
 
 
-def test_saved_model_of_a_module(index: MACH, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["score_all", "certified"])
+def test_saved_model_of_a_module(method: str, tmp_path: Path) -> None:
     """An export with exclusions, for any number of queries and exclusions."""
+    index = make_index("int64", method=method)
+    index(queries())
     module = tf.Module()
     module.index = index
     # Restoring fills raw variables; a Keras 3 model's own would stay unfilled.
@@ -745,10 +760,8 @@ if tfrs is not None:
     def test_is_an_index_of_tfrs() -> None:
         assert isinstance(make_index(), tfrs.layers.factorized_top_k.TopK)
 
-    @either_catalogue
-    def test_metric_of_tfrs(dtype: str) -> None:
-        ids = CATALOGUES[dtype]
-        index = make_index(dtype)
+    def test_metric_of_tfrs() -> None:
+        ids, index = STRINGS, make_index()
         vectors = queries(40)
         true_ids = np.random.default_rng(1).choice(ids, 40)
         ks = (1, 5, 200)
@@ -776,7 +789,7 @@ if tfrs is not None:
             super().__init__()
             self.tower = keras.layers.Dense(DIM)
             self.candidates = keras.layers.Embedding(NUM_CLASSES, DIM)
-            self.index = MACH(make_head()).index(np.arange(20))
+            self.index = empty_index().index(np.arange(20))
             self.task = tfrs.tasks.Retrieval(
                 metrics=tfrs.metrics.FactorizedTopK(candidates=self.index, ks=[3])
             )

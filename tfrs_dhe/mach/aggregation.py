@@ -114,10 +114,13 @@ def combine(
     # TensorFlow's graph optimizer turns chains of additions into sums in an order of
     # its own, and divisions by constants into products. Subtractions stay as they
     # are, and rounding knows no sign.
-    negative = -rows[0]
-    for row in rows[1:]:
-        negative = negative - row
-    mean = negative * (-1 / len(rows))
+    total = rows[-1]
+    if len(rows) > 1:
+        negative = -rows[0]
+        for row in rows[1:-1]:
+            negative = negative - row
+        total = total - negative
+    mean = total * (1 / len(rows))
     if aggregation == "unbiased_mean":
         return (mean - 1 / num_buckets) * (num_buckets / (num_buckets - 1))
     return mean

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing, mach
-from tfrs_dhe.layers.factorized_top_k import _decoding_stand_in as decoding
+from tfrs_dhe.mach import decoding
 
 #: Variables of 32-bit integers cannot live on a GPU, unsigned integers cannot be
 #: gathered there, and strings exist on the CPU alone.
@@ -83,12 +83,12 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
           identifiers: Strings or integers [K].
           buckets: [R, K].
         """
-        members, offsets = decoding.build_inverse_lists(buckets, self._num_buckets)
         is_string = identifiers.dtype == tf.string
         with tf.device(DEVICE):
-            self.members.assign(members)
-            self.offsets.assign(offsets)
             self.buckets.assign(buckets)
+            lists = decoding.build_inverse_lists(self.buckets, self._num_buckets)
+            self.members.assign(lists.members)
+            self.offsets.assign(lists.offsets)
             self._strings.assign(identifiers if is_string else tf.zeros(0, tf.string))
             self._integers.assign(
                 tf.zeros(0, tf.int64) if is_string else hashing.int64_keys(identifiers)

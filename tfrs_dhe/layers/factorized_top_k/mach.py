@@ -10,16 +10,10 @@ import tensorflow as tf
 from tfrs_dhe import mach
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import _arguments
-from tfrs_dhe.layers.factorized_top_k import (
-    _decoding_stand_in as decoding,
-)
-from tfrs_dhe.layers.factorized_top_k import (
-    _identifiers,
-    _indistinguishable,
-    _tables,
-)
+from tfrs_dhe.layers.factorized_top_k import _identifiers, _indistinguishable, _tables
 from tfrs_dhe.layers.factorized_top_k._top_k import TopK
 from tfrs_dhe.mach import aggregation as aggregations
+from tfrs_dhe.mach import decoding
 
 #: How many groups of indistinguishable identifiers a warning names.
 _NUM_NAMED_GROUPS = 3
@@ -48,6 +42,15 @@ class MACH(TopK):
     `tfrs.metrics.FactorizedTopK(candidates=index)` with the ids of the true
     candidates, save it as a SavedModel. Under Keras 3, where there is no TFRS, it
     is a `keras.Model` with the same methods.
+
+    Its classes are saved with it in `.keras` and `.weights.h5` files, checkpoints
+    and SavedModels, and are back after loading, to be queried and changed. (The old
+    `.h5` files of legacy Keras hold weights alone: call `index` again.) A new index
+    needs weights before it loads `.weights.h5`: `index.build([None, d])`, after a
+    call of its query model and head if it has one.
+
+    Classes are looked up on the CPU, where strings are; head and query model run
+    wherever TensorFlow puts them.
 
     Example:
     >>> from tfrs_dhe.layers import MACHHead
@@ -313,7 +316,8 @@ class MACH(TopK):
           k: As in `call`.
 
         Returns:
-          Scores, identifiers, and how many classes were scored.
+          Scores and identifiers [num_queries, k], and how many classes were scored
+          to find them, tf.int32 [num_queries].
 
         Raises:
           ValueError: As `call`.
@@ -332,17 +336,16 @@ class MACH(TopK):
         values = mach.bucket_values(logits, self.aggregation, self.activation)
         tables = self._tables
         with tf.device(_tables.DEVICE):
-            scores, classes, num_scored = decoding.top_k(
+            num_classes = tf.shape(tables.buckets)[1]
+            top = decoding.top_k(
                 values,
                 tables.buckets,
-                tables.members,
-                tables.offsets,
-                k,
+                tf.minimum(k, num_classes),
                 self.aggregation,
-                self.head.num_buckets,
+                inverse_lists=(tables.members, tables.offsets),
                 method=self.method,
             )
-            return scores, tables.identifiers_of(classes), num_scored
+            return top.scores, tables.identifiers_of(top.classes), top.num_scored
 
     @tf.function
     def query_with_exclusions(

@@ -19,6 +19,8 @@ from tfrs_dhe.mach.decoding.sum_bound import SumBound
 #: rounds there are before all classes are scored.
 GROWTH = 4
 MAX_ROUNDS = 4
+#: A better T makes the rest of a search shorter, but rarely more than so many times.
+HOPE = 4
 #: Classes scored in a round to find a better T.
 PROBES_PER_K = 4
 MIN_PROBES = 32
@@ -54,7 +56,7 @@ class Search(NamedTuple):
       sums: tf.float64 [n], of the weights of each.
       needed: tf.float64, the sum that a class of the top k has at least, if it is
         above 0; else the last round proves nothing.
-      complete: tf.bool, whether the last round listed all that it had to.
+      promising: tf.bool; False if more would have to be listed than is worth it.
     """
 
     rounds: tf.Tensor
@@ -63,7 +65,7 @@ class Search(NamedTuple):
     classes: tf.Tensor
     sums: tf.Tensor
     needed: tf.Tensor
-    complete: tf.Tensor
+    promising: tf.Tensor
 
 
 class Answer(NamedTuple):
@@ -102,11 +104,22 @@ def search(
     # found without sorting all of them.
     tops = tf.reduce_max(bound.comparable(), axis=0)
     num_repetitions, num_buckets = values.shape
-    first = cost.first_buckets(num_repetitions, k)
+    first = cost.first_buckets(num_repetitions, num_buckets, k)
+
+    def worth_going_on(score: tf.Tensor) -> tf.Tensor:
+        """Whether what T allows to leave out is enough, or T may still rise a lot."""
+        thresholds = bound.thresholds(score, tf.constant(tf.float32.min))
+        reaching = tf.math.count_nonzero(values >= thresholds[:, tf.newaxis])
+        average_size = tf.shape(buckets, tf.int64)[1] // num_buckets
+        few = reaching * average_size <= HOPE * max_entries
+        return few | (score == float("-inf"))
 
     def next_round(last: Search) -> tuple[Search]:
-        width = at_most(first * GROWTH**last.rounds, num_buckets)
-        level = tf.maximum(tf.math.top_k(tops, width).values[-1], tf.float32.min)
+        width = first * GROWTH**last.rounds
+        level = tf.math.top_k(tops, at_most(width, num_buckets)).values[-1]
+        # After the least of the maxima, all values may be looked at.
+        exhausted = (last.rounds > 0) & (width >= GROWTH * num_buckets)
+        level = tf.where(exhausted, tf.float32.min, tf.maximum(level, tf.float32.min))
         thresholds = bound.thresholds(last.score, level)
         listing = list_classes(values, lists, bound, thresholds, max_entries)
         num_probes = at_most(PROBES_PER_K * k + MIN_PROBES, tf.size(listing.sums))
@@ -114,19 +127,23 @@ def search(
         probes = tf.gather(listing.classes, best)
         scores = score_classes(values, buckets, probes, aggregation)
         score = tf.maximum(last.score, first_k(scores, probes, k)[0][-1])
+        needed = bound.needed(score, thresholds)
+        promising = listing.complete & tf.cond(
+            needed > 0.0, lambda: tf.constant(True), lambda: worth_going_on(score)
+        )
         found = Search(
             rounds=last.rounds + 1,
             score=score,
             scored=tf.concat([last.scored, probes], axis=0),
             classes=listing.classes,
             sums=listing.sums,
-            needed=bound.needed(score, thresholds),
-            complete=listing.complete,
+            needed=needed,
+            promising=promising,
         )
         return (found,)
 
     def goes_on(last: Search) -> tf.Tensor:
-        return last.complete & (last.needed <= 0.0) & (last.rounds < MAX_ROUNDS)
+        return last.promising & (last.needed <= 0.0) & (last.rounds < MAX_ROUNDS)
 
     nothing = Search(
         rounds=tf.constant(0),
@@ -135,7 +152,7 @@ def search(
         classes=tf.zeros([0], tf.int32),
         sums=tf.zeros([0], tf.float64),
         needed=tf.constant(0.0, tf.float64),
-        complete=tf.constant(True),
+        promising=tf.constant(True),
     )
     shapes = tf.nest.map_structure(
         lambda x: tf.TensorShape([None] * x.shape.rank), nothing
@@ -169,7 +186,7 @@ def answer(
     found = search(values, buckets, lists, bound, k, aggregation, max_entries)
     remaining = found.sums >= found.needed
     few = tf.math.count_nonzero(remaining) <= max_entries // cost.ENTRIES_PER_CLASS
-    proven = found.complete & (found.needed > 0.0) & few
+    proven = found.promising & (found.needed > 0.0) & few
     # In the order of the classes, so that ties are resolved as everywhere.
     classes = tf.sort(tf.boolean_mask(found.classes, remaining & proven))
     scores = score_classes(values, buckets, classes, aggregation)
@@ -188,6 +205,7 @@ def certified(
     k: Size,
     aggregation: str,
     max_entries: tf.Tensor,
+    search_first: tf.Tensor | bool = True,
     chunk_size: int | None = None,
     parallel_iterations: int = 2,
 ) -> TopK:
@@ -204,6 +222,7 @@ def certified(
       aggregation: One of `AGGREGATIONS`.
       max_entries: tf.int64, classes that a query may list, counted once for each of
         their buckets.
+      search_first: Whether to search at all, or to score every class at once.
       chunk_size: See `score_all`.
       parallel_iterations: Queries searched at a time; each has memory of its own.
 
@@ -228,13 +247,16 @@ def certified(
             parallel_iterations=None if tf.executing_eagerly() else parallel_iterations,
         )
 
-    def no_queries() -> Answer:
-        empty = tf.zeros([0, k])
-        none = tf.zeros([0], tf.int32)
-        return Answer(empty, tf.cast(empty, tf.int32), none, tf.cast(none, tf.bool))
+    def prove_nothing() -> Answer:
+        return Answer(
+            tf.zeros([num_queries, k]),
+            tf.zeros([num_queries, k], tf.int32),
+            tf.zeros([num_queries], tf.int32),
+            tf.zeros([num_queries], tf.bool),
+        )
 
-    # A map over nothing cannot know a k that is a tensor.
-    answers = tf.cond(num_queries > 0, search_each, no_queries)
+    # A map over no queries would not know a k that is a tensor.
+    answers = tf.cond((num_queries > 0) & search_first, search_each, prove_nothing)
     best = TopK(*answers[:3])
 
     def score_the_rest() -> TopK:

@@ -8,28 +8,31 @@ answer.
 
 import tensorflow as tf
 
-from tfrs_dhe.mach.decoding.sizes import Size, as_float, at_least
+from tfrs_dhe.mach.decoding.sizes import Size, as_float, at_least, at_most
 
 #: Scoring every class: each of its R buckets is looked up once for all queries, and
 #: gives a value to each of them.
 LOOK_UP = 4.0
-ADD_VALUE = 1.2
+ADD_VALUE = 1.8
 #: Certifying: to start, to read through the R B values of a query, and to list an
 #: entry, that is a class of one of its best buckets.
-START = 1_500_000.0
+START = 1_200_000.0
 READ_VALUE = 6.0
-LIST_ENTRY = 60.0
+LIST_ENTRY = 85.0
 #: Scoring one class by itself costs as much as listing so many entries.
-ENTRIES_PER_CLASS = 8
+ENTRIES_PER_CLASS = 4
 
-#: What the search for the best k begins with.
-FIRST_BUCKETS_PER_REPETITION = 8
-BUCKETS_PER_K = 4
+#: A search begins with so many buckets per repetition, or this share of k if that is
+#: more. With fewer it would miss some of the top k at first, and go on from too low
+#: a score.
+FIRST_BUCKETS = 20
+SHARE_OF_K = 3
 
 
-def first_buckets(num_repetitions: int, k: Size) -> Size:
+def first_buckets(num_repetitions: int, num_buckets: int, k: Size) -> Size:
     """Returns how many buckets the first round of a search looks at."""
-    return num_repetitions * at_least(FIRST_BUCKETS_PER_REPETITION, k // BUCKETS_PER_K)
+    each = at_most(at_least(FIRST_BUCKETS, k // SHARE_OF_K), num_buckets)
+    return num_repetitions * each
 
 
 def scoring(
@@ -44,16 +47,16 @@ def scoring(
 def searching(
     num_repetitions: int, num_buckets: int, num_classes: Size, k: Size
 ) -> tf.Tensor | float:
-    """Returns the cost per query of a search that ends in the second round."""
-    first = as_float(first_buckets(num_repetitions, k))
-    entries = 2 * first * as_float(num_classes) / num_buckets
+    """Returns the cost per query of a search that ends in its first round."""
+    first = as_float(first_buckets(num_repetitions, num_buckets, k))
+    entries = first * as_float(num_classes) / num_buckets
     values = num_repetitions * num_buckets
     return START + READ_VALUE * values + LIST_ENTRY * entries
 
 
-def worthwhile_entries(
-    num_queries: Size, num_repetitions: int, num_classes: Size
-) -> tf.Tensor:
-    """Returns how many entries cost as much to list as all classes to score."""
-    cost = scoring(num_queries, num_repetitions, num_classes)
-    return tf.cast(cost / LIST_ENTRY, tf.int64)
+def worthwhile_entries(cost: tf.Tensor | float) -> tf.Tensor | float:
+    """Returns how many entries a round may list instead of scoring at a cost.
+
+    Half of what costs as much, as there have been rounds before.
+    """
+    return cost / (2 * LIST_ENTRY)

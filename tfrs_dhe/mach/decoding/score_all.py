@@ -43,8 +43,8 @@ def score_all(
 ) -> TopK:
     """Returns the top k of all classes, scored chunk by chunk.
 
-    Besides the table, memory holds the values of one chunk of classes and the best
-    k so far: `Q (R chunk_size + 2 k)` numbers, whatever K.
+    Besides the table and the values, memory holds those of one chunk of classes and
+    the best k so far: `Q (R chunk_size + 2 k)` numbers, whatever K.
 
     Args:
       values: tf.float32 [Q, R, B].
@@ -82,21 +82,17 @@ def score_all(
 
     best = best_of_chunk(0, chunk)
     num_chunks = num_classes // chunk
-    shape = [values.shape[0], k if isinstance(k, int) else None]
+    shape = tf.TensorShape([values.shape[0], k if isinstance(k, int) else None])
     _, best = tf.while_loop(
         lambda number, best: number < num_chunks,
         add_chunk,
         (tf.constant(1), best),
-        shape_invariants=(
-            tf.TensorShape([]),
-            TopK(
-                tf.TensorShape(shape),
-                tf.TensorShape(shape),
-                tf.TensorShape(shape[:1]),
-            ),
-        ),
+        shape_invariants=(tf.TensorShape([]), TopK(shape, shape, shape[:1])),
         # Chunks side by side would need room for the values of each.
         parallel_iterations=1,
     )
     done = num_chunks * chunk
-    return merge(best, best_of_chunk(done, num_classes - done), k)
+    rest = num_classes - done
+    if isinstance(rest, int) and rest == 0:
+        return best
+    return merge(best, best_of_chunk(done, rest), k)

@@ -7,8 +7,8 @@ from tfrs_dhe.mach.decoding.bound import Bound
 #: Greatest relative error of one operation in float32 and in float64.
 UNIT_32 = 2.0**-24
 UNIT_64 = 2.0**-53
-#: Below this, TensorFlow takes numbers of float32 for zero.
-SMALLEST_32 = 2.0**-126
+#: TensorFlow takes numbers of float32 below 2^-126 for zero. Some of these errors.
+TINY = 2.0**-120
 
 #: How far the thresholds lie below the highest ones that prove anything. The lower
 #: they are, the more buckets are listed and the fewer classes remain to be scored.
@@ -33,17 +33,18 @@ class SumBound(Bound):
     Rounding, with u = 2^-24: the score's R - 1 additions in float32 are off by at
     most (R - 1) u sum |v_r|, to first order. A class whose values sum to s_T has
     sum |v_r| <= 2 P + |s_T|, where P = sum_r max(M_r, 0). From there to the score
-    are a division and for the unbiased mean, `(s / R - 1 / B) B / (B - 1)`, a
-    subtraction and a product, in terms of s off by at most 8 u (|s| + R / B). The
-    bound itself is computed in float64; its terms are at most P and
+    are products with rounded constants and for the unbiased mean a subtraction,
+    `(s / R - 1 / B) B / (B - 1)`; in terms of s, off by at most 8 u (|s| + R / B).
+    Each of these steps keeps the order of what it is applied to, or makes it equal.
+    The bound itself is computed in float64; its terms are at most P and
     A = sum_r |min(t_r, M_r)|. Twice the sum of it all,
 
     ```
     2 (R + 8) (u (2 P + |s_T| + R / B) + 2^-53 (P + 2 A)),
     ```
 
-    is what a class is granted. It stays a tiny part of T, so it costs nothing. Sums
-    that come out below 2^-126 count as zero and are granted that too.
+    is what a class is granted, and a bit more for numbers so small that they count
+    as zero. That stays a tiny part of T, so it costs nothing.
 
     Args:
       values: tf.float32 [R, B].
@@ -92,7 +93,7 @@ class SumBound(Bound):
             2 * positive + tf.abs(wanted) + self.num_repetitions / self.num_buckets
         )
         error_64 = UNIT_64 * (positive + 2 * tf.reduce_sum(tf.abs(unseen)))
-        grant = 2 * (self.num_repetitions + 8) * (error_32 + error_64 + SMALLEST_32)
+        grant = 2 * (self.num_repetitions + 8) * (error_32 + error_64 + TINY)
         needed = wanted - tf.reduce_sum(unseen) - grant
         return tf.where(score > float("-inf"), needed, 0.0)
 

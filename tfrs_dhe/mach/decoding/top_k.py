@@ -108,37 +108,25 @@ def top_k(
     with tf.control_dependencies(checks):
         values = tf.identity(values)
 
-    def by_scoring() -> TopK:
-        return score_all(values, buckets, k, aggregation, chunk_size)
-
     if method == "score_all" or inverse_lists is None:
-        return by_scoring()
+        return score_all(values, buckets, k, aggregation, chunk_size)
     lists = arguments.check_lists(inverse_lists, buckets, num_buckets)
-    # A search by itself is compared with scoring for one query, one of many with
-    # what scoring for all of them costs each.
+    # Searched by itself a query is compared with scoring for it alone, else with its
+    # share in scoring for all.
     at_once = num_queries if method == "auto" else 1
-    if max_entries is None:
-        entries = cost.worthwhile_entries(at_once, num_repetitions, num_classes)
-    else:
-        entries = tf.constant(max_entries, tf.int64)
-
-    def by_searching() -> TopK:
-        return certified(
-            values,
-            buckets,
-            lists,
-            k,
-            aggregation,
-            entries,
-            chunk_size,
-            parallel_iterations,
-        )
-
-    if method == "certified":
-        return by_searching()
-    search_is_cheaper = cost.searching(
-        num_repetitions, num_buckets, num_classes, k
-    ) < cost.scoring(num_queries, num_repetitions, num_classes)
-    if isinstance(search_is_cheaper, bool):
-        return by_searching() if search_is_cheaper else by_scoring()
-    return tf.cond(search_is_cheaper, by_searching, by_scoring)
+    all_cost = cost.scoring(at_once, num_repetitions, num_classes)
+    search_cost = cost.searching(num_repetitions, num_buckets, num_classes, k)
+    return certified(
+        values,
+        buckets,
+        lists,
+        k,
+        aggregation,
+        max_entries=tf.cast(
+            cost.worthwhile_entries(all_cost) if max_entries is None else max_entries,
+            tf.int64,
+        ),
+        search_first=method == "certified" or search_cost < all_cost,
+        chunk_size=chunk_size,
+        parallel_iterations=parallel_iterations,
+    )
