@@ -57,17 +57,17 @@ def test_files_of_a_folder_and_hashed_features(load_example, tmp_path, capsys):
             f"--data-dir={tmp_path}",
             "--feature-bins=50",
             "--hidden-dim=8",
-            "--num-repetitions=3",
-            "--num-buckets=5",
+            "--num-repetitions=5",
+            "--num-buckets=6",
             "--epochs=1",
         ]
     )
     # The trunk has as many columns as bins, whatever the number of features.
-    assert figures["MACH"]["parameters"] == 50 * 8 + 8 + 15 * 9
+    assert figures["MACH"]["parameters"] == 50 * 8 + 8 + 30 * 9
     assert figures["answer"]["ids"] == figures["expected"][1].numpy().tolist()
     printed = capsys.readouterr().out
     assert "300 texts to train and 60 to test on, 90 features, 40 labels" in printed
-    assert "R = 3 repetitions of B = 5 buckets" in printed
+    assert "R = 5 repetitions of B = 6 buckets" in printed
 
 
 def test_precisions_by_hand(load_example):
