@@ -19,7 +19,7 @@ help:
 	@echo "make test   linters, type checks and all tests, under both Kerases"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
-	@echo "make bench  measure the speed of hashing and encoding"
+	@echo "make bench  measure the speed of hashing, encoding and decoding"
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +55,7 @@ wheel: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/cityhash.py --output benchmarks/speed/results/cityhash.json
 	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
+	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
 	$(BIN)/python benchmarks/speed/plot.py
 
 clean:
