@@ -4,6 +4,10 @@ VENV ?= .venv
 PYTEST_ARGS ?= -q -n 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests of what works where TFRS cannot be imported.
+WITHOUT_TFRS := tests/layers tests/mach \
+	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
+	tests/models/test_training_run.py
 
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -15,7 +19,7 @@ help:
 	@echo "make test   linters, type checks and all tests, under both Kerases"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
-	@echo "make bench  measure the speed of hashing and encoding"
+	@echo "make bench  measure the speed of hashing, encoding and decoding"
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +42,7 @@ lint: $(READY)
 # Everything with TFRS, which is on legacy Keras; then what works without it.
 test: lint
 	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
-	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/layers tests/mach
+	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) $(WITHOUT_TFRS)
 
 wheel: $(READY)
 	rm -rf build dist
@@ -51,6 +55,7 @@ wheel: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/cityhash.py --output benchmarks/speed/results/cityhash.json
 	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
+	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
 	$(BIN)/python benchmarks/speed/plot.py
 
 clean:

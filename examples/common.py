@@ -5,7 +5,12 @@ but for its data and its report.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -157,6 +162,46 @@ def movie_means(
     return lambda ratings: means[ratings.movie_index]
 
 
+def decaying_adam(learning_rate: float, steps: int) -> Any:
+    """Returns an Adam whose rate falls evenly to a fiftieth."""
+    return tf.keras.optimizers.Adam(
+        tf.keras.optimizers.schedules.PolynomialDecay(
+            learning_rate, steps, learning_rate / 50
+        )
+    )
+
+
+def trained_size(model: Any) -> dict[str, int]:
+    """Returns how many parameters a model has, and the memory they take in training.
+
+    The optimizer has its own numbers for every parameter.
+    """
+    parameters = model.trainable_variables
+    variables = [*parameters, *model.optimizer.variables]
+    return {
+        "parameters": int(sum(np.prod(v.shape) for v in parameters)),
+        "kB": int(sum(np.prod(v.shape) * v.dtype.size for v in variables) / 1000),
+    }
+
+
+def query_in_a_fresh_process(path: str, request: Mapping[str, Any]) -> Any:
+    """Returns what a SavedModel answers in a process with only TensorFlow.
+
+    Args:
+      path: Folder of the SavedModel.
+      request: Lists of numbers or strings, by the names of the inputs.
+    """
+    script = Path(__file__).parent / "serve.py"
+    words = json.dumps(request, default=bytes.decode)
+    answer = subprocess.run(
+        [sys.executable, script, path, words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return json.loads(answer)
+
+
 def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
     """Prints figures, a row of the table for each entry; absent ones stay empty."""
     width = max(map(len, rows))
@@ -165,6 +210,21 @@ def print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
     for label, figures in rows.items():
         cells = (_cell(figures.get(name)) for name in names)
         print(f"{label:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
+
+
+def print_columns(columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints figures, a column of the table for each entry."""
+    names = dict.fromkeys(name for figures in columns.values() for name in figures)
+    print_table(
+        {
+            name: {
+                label: figures[name]
+                for label, figures in columns.items()
+                if name in figures
+            }
+            for name in names
+        }
+    )
 
 
 def _cell(value: float | None) -> str:

@@ -15,8 +15,6 @@ import os
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -179,20 +177,6 @@ def export(model, movies, query, path):
     tf.saved_model.save(index, path, signatures={"serving_default": signature})
 
 
-def query_in_a_fresh_process(path, query):
-    """Returns what the SavedModel answers in a process with only TensorFlow."""
-    request = {name: x.numpy().tolist() for name, x in query.items()}
-    request["user_id"] = [user.decode() for user in request["user_id"]]
-    script = Path(__file__).parent / "serve.py"
-    answer = subprocess.run(
-        [sys.executable, script, path, json.dumps(request)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    return json.loads(answer)
-
-
 def main(argv=None):
     parser = common.argument_parser(__doc__, epochs=6)
     parser.set_defaults(batch_size=512)
@@ -232,12 +216,7 @@ def main(argv=None):
         figures[name] = train(model, learning_rate, args.epochs, batches)
         figures[name] |= evaluate(model, movies, parts, split)
     figures["popularity"] = evaluate_popularity(parts, split)
-    common.print_table(
-        {
-            label: {name: row[label] for name, row in figures.items() if label in row}
-            for label in figures["tables"]
-        }
-    )
+    common.print_columns(figures)
 
     # A user who is known, and one who is not but brings the same side features.
     known = next(iter(split.train_interactions.batches(1, shuffle=False)))
@@ -247,10 +226,11 @@ def main(argv=None):
         if name in known
     }
     query["user_id"] = tf.constant([known["user_id"][0].numpy(), b"never seen before"])
+    request = {name: x.numpy().tolist() for name, x in query.items()}
     with tempfile.TemporaryDirectory() as scratch:
         path = args.export_dir or scratch
         export(deep_hash, movies, query, path)
-        answer = query_in_a_fresh_process(path, query)
+        answer = common.query_in_a_fresh_process(path, request)
     print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
     for user, ids in zip(query["user_id"].numpy(), answer["ids"], strict=True):
         print(f"  {user.decode()}: {', '.join(ids)}")

@@ -25,9 +25,10 @@ def main():
     json.dump(
         {
             "scores": answer["scores"].numpy().tolist(),
-            "ids": [[i.decode() for i in row] for row in answer["ids"].numpy()],
+            "ids": answer["ids"].numpy().tolist(),
         },
         sys.stdout,
+        default=bytes.decode,  # Strings; integers need nothing.
     )
 
 

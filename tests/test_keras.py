@@ -42,6 +42,7 @@ def test_legacy_keras_with_tfrs_in_any_import_order(imports: str) -> None:
     import tensorflow as tf, tensorflow_recommenders as tfrs
     assert issubclass(tfrs_dhe.layers.DeepHashEmbedding, tf.keras.layers.Layer)
     assert issubclass(tfrs_dhe.models.Model, tfrs.Model)
+    assert issubclass(tfrs_dhe.tasks.MACHRetrieval, tfrs.tasks.Task)
     """
     assert check_python(code + TRAIN_A_LAYER, TF_USE_LEGACY_KERAS="1") == "tf_keras"
 
@@ -58,12 +59,14 @@ def test_keras_3_where_tfrs_refuses() -> None:
     """The plain layers train; what needs TFRS says what to do."""
     code = """
     import tfrs_dhe
-    try:
-        tfrs_dhe.models.Model
-    except ImportError as error:
-        message = str(error)
-    assert "tfrs_dhe.models.Model needs TensorFlow Recommenders" in message
-    assert 'import os; os.environ["TF_USE_LEGACY_KERAS"] = "1"' in message
+    for package, name in (("models", "Model"), ("tasks", "MACHRetrieval")):
+        try:
+            getattr(getattr(tfrs_dhe, package), name)
+        except ImportError as error:
+            message = str(error)
+        expected = f"tfrs_dhe.{package}.{name} needs TensorFlow Recommenders"
+        assert expected in message, message
+        assert 'import os; os.environ["TF_USE_LEGACY_KERAS"] = "1"' in message
     """
     assert check_python(code + TRAIN_A_LAYER) == "keras"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tfrs_dhe import hashing, layers
+from tfrs_dhe import hashing, layers, mach
 
 SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (hashing.cityhash64, "strings"),
@@ -34,6 +34,8 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (layers.LocalitySensitiveHash, "num_bits seed=0"),
     (layers.MACHHead, "num_buckets num_repetitions seed=0"),
     (layers.MACHHead.bucket_ids, "self class_ids"),
+    (layers.FeatureHashing, "num_bins num_hashes=1 signed=True seed=0"),
+    (mach.plan, "num_classes embedding_dim"),
 ]
 
 

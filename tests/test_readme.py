@@ -3,16 +3,25 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.processes import ROOT, check_python
+from tfrs_dhe import mach
 
 
-def test_ten_minutes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [("MovieModel", "/tmp/movies/1"), ("NextMovieModel", "/tmp/next_movies/1")],
+)
+def test_program_runs_and_its_model_is_served(
+    tmp_path: Path, model: str, folder: str
+) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    (program,) = (block for block in blocks if "class MovieModel" in block)
-    path = str(tmp_path / "movies" / "1")
-    assert program.count("/tmp/movies/1") == 1
+    (program,) = (block for block in blocks if f"class {model}" in block)
+    path = str(tmp_path / "1")
+    assert program.count(folder) == 1
     assert program.count("epochs=5") == 1
-    program = program.replace("/tmp/movies/1", path).replace("epochs=5", "epochs=1")
+    program = program.replace(folder, path).replace("epochs=5", "epochs=1")
     program += "\nprint('ANSWER', movies.shape)"
     assert "ANSWER (2, 5)" in check_python(program)
 
@@ -25,3 +34,9 @@ def test_ten_minutes(tmp_path: Path) -> None:
     print(movies.shape, bool(tf.reduce_all(movies[0] == movies[1])))
     """
     assert check_python(serve) == "(2, 5) False"
+
+
+def test_plan_is_printed_as_shown() -> None:
+    text = (ROOT / "README.md").read_text()
+    (call,) = re.findall(r"`print\(tfrs_dhe\.(mach\.plan\(.*?\))\)`", text)
+    assert f"```\n{eval(call, {'mach': mach})}\n```" in text

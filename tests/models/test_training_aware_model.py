@@ -117,6 +117,29 @@ def test_both_ways_train_alike() -> None:
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
 
 
+def test_optimizer_gets_whole_weights_in_mixed_precision() -> None:
+    class Regression(tfrs_dhe.models.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = keras.layers.Dense(1, use_bias=False)
+
+        def compute_loss(self, features: Any, training: bool = False) -> tf.Tensor:
+            return tf.reduce_sum(tf.cast(self.tower(features), tf.float32))
+
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = Regression()
+        model.compile(keras.optimizers.SGD(2.0**-14))
+        model.tower.build((None, 1))
+        model.tower.kernel.assign([[1.0]])
+        model.fit(tf.data.Dataset.from_tensors(tf.ones([1, 1])), verbose=0)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert model.tower.compute_dtype == "float16"
+    # The step of 2^-14 would be lost in float16.
+    assert model.tower.kernel.numpy() == 1 - 2.0**-14
+
+
 def test_model_is_saved_without_a_trace_of_the_step(tmp_path: Any) -> None:
     model = make_model(tfrs_dhe.models.Model, passes_training=False)
     model.fit(DATA, verbose=0)

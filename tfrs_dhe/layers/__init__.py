@@ -1,5 +1,6 @@
 """Keras layers: from raw ids to embeddings."""
 
+from tfrs_dhe.layers import factorized_top_k
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers.city_hash64 import CityHash64
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
@@ -8,6 +9,7 @@ from tfrs_dhe.layers.deep_hash_embedding_collection import (
 )
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
 from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
+from tfrs_dhe.layers.feature_hashing import FeatureHashing
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
 from tfrs_dhe.layers.mach_head import MACHHead
 
@@ -17,7 +19,9 @@ __all__ = [
     "DeepHashEmbeddingCollection",
     "DenseHashEncoding",
     "EmbeddingNetwork",
+    "FeatureHashing",
     "LocalitySensitiveHash",
     "MACHHead",
+    "factorized_top_k",
     "mish",
 ]

@@ -18,9 +18,12 @@ from tfrs_dhe.mach.losses import (
     multiclass_loss,
     multilabel_loss,
 )
+from tfrs_dhe.mach.plan_figures import Plan
+from tfrs_dhe.mach.planner import plan
 
 __all__ = [
     "AGGREGATIONS",
+    "Plan",
     "balanced_boundaries",
     "bucket_dtype",
     "bucket_ids",
@@ -32,4 +35,5 @@ __all__ = [
     "merge_labels",
     "multiclass_loss",
     "multilabel_loss",
+    "plan",
 ]

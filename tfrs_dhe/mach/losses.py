@@ -4,7 +4,7 @@ import tensorflow as tf
 
 #: Score of a column that does not count. Finite, since 0 * inf is NaN, and far
 #: below any score, so that its exponential is zero.
-_NEGLIGIBLE = tf.float32.min / 4
+NEGLIGIBLE = tf.float32.min / 4
 
 
 def multiclass_loss(
@@ -228,7 +228,44 @@ def in_batch_loss(
       Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
       Recommendations", RecSys 2019, section 4.
     """
-    _check_label_smoothing(label_smoothing)
+    labels, logits = in_batch_columns(
+        scores,
+        candidate_keys=candidate_keys,
+        sampling_probability=sampling_probability,
+        temperature=temperature,
+        num_hard_negatives=num_hard_negatives,
+        score_mask=score_mask,
+    )
+    return columns_loss(labels, logits, sample_weight, label_smoothing)
+
+
+def in_batch_columns(
+    scores: tf.Tensor,
+    *,
+    candidate_keys: tf.Tensor | None = None,
+    sampling_probability: tf.Tensor | None = None,
+    temperature: float | None = None,
+    num_hard_negatives: int | None = None,
+    score_mask: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns labels and logits of the softmax of `in_batch_loss`.
+
+    Args:
+      scores: See `in_batch_loss`, as all arguments.
+      candidate_keys: See `in_batch_loss`.
+      sampling_probability: See `in_batch_loss`.
+      temperature: See `in_batch_loss`.
+      num_hard_negatives: See `in_batch_loss`.
+      score_mask: See `in_batch_loss`.
+
+    Returns:
+      Labels, one-hot, and logits, both tf.float32 [batch, num_candidates]. With
+      `num_hard_negatives`, [batch, 1 + num_hard_negatives] and the example's own
+      class first. Logits of what does not count are `NEGLIGIBLE`.
+
+    Raises:
+      ValueError: If an argument is out of range.
+    """
     if num_hard_negatives is not None and num_hard_negatives < 1:
         raise ValueError(
             f"`num_hard_negatives` must be positive. Received: {num_hard_negatives}."
@@ -240,24 +277,57 @@ def in_batch_loss(
         num_candidates,
         "`scores` needs a column for each example's own class.",
     )
-    counts = ~tf.eye(num_examples, num_candidates, dtype=tf.bool)
+    is_own = tf.eye(num_examples, num_candidates, dtype=tf.bool)
+    counts = tf.ones_like(is_own)
     if score_mask is not None:
         counts &= score_mask
     if candidate_keys is not None:
         candidate_keys = tf.convert_to_tensor(candidate_keys)
         counts &= candidate_keys[:num_examples, tf.newaxis] != candidate_keys
-    negatives = tf.where(counts, scores, _NEGLIGIBLE)
-    if num_hard_negatives is not None:
-        num_hard_negatives = tf.minimum(num_hard_negatives, num_candidates)
-        negatives = tf.math.top_k(negatives, num_hard_negatives, sorted=False).values
-    own = tf.linalg.diag_part(scores)
-    columns = tf.concat([own[:, tf.newaxis], negatives], axis=1)
-    log_normalizer = tf.reduce_logsumexp(columns, axis=1)
+    if num_hard_negatives is None:
+        logits = tf.where(counts | is_own, scores, NEGLIGIBLE)
+        return tf.cast(is_own, tf.float32), logits
+    negatives = tf.math.top_k(
+        tf.where(counts & ~is_own, scores, NEGLIGIBLE),
+        tf.clip_by_value(num_candidates - 1, 0, num_hard_negatives),
+        sorted=False,
+    ).values
+    own = tf.linalg.diag_part(scores)[:, tf.newaxis]
+    return (
+        tf.concat([tf.ones_like(own), tf.zeros_like(negatives)], axis=1),
+        tf.concat([own, negatives], axis=1),
+    )
+
+
+def columns_loss(
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    sample_weight: tf.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> tf.Tensor:
+    """Returns the loss of labels and logits from `in_batch_columns`.
+
+    Args:
+      labels: One-hot floats [batch, num_columns].
+      logits: [batch, num_columns], tf.float32.
+      sample_weight: [batch].
+      label_smoothing: Share of the label spread evenly over the columns that
+        count, in [0, 1).
+
+    Returns:
+      Scalar tf.float32.
+
+    Raises:
+      ValueError: If `label_smoothing` is out of range or a shape does not fit.
+    """
+    _check_label_smoothing(label_smoothing)
+    own = tf.reduce_sum(labels * logits, axis=1)
+    log_normalizer = tf.reduce_logsumexp(logits, axis=1)
     losses = log_normalizer - own
     if label_smoothing:
-        is_column = tf.cast(columns > _NEGLIGIBLE, tf.float32)
+        counts = tf.cast(logits > NEGLIGIBLE, tf.float32)
         mean = tf.math.divide(
-            tf.reduce_sum(is_column * columns, axis=1), tf.reduce_sum(is_column, axis=1)
+            tf.reduce_sum(counts * logits, axis=1), tf.reduce_sum(counts, axis=1)
         )
         even = log_normalizer - mean
         losses = (1.0 - label_smoothing) * losses + label_smoothing * even

@@ -2,7 +2,10 @@
 
 from typing import Any
 
-__all__ = ["Model"]
+from tfrs_dhe.models.mach_ensemble import MACHEnsemble
+from tfrs_dhe.models.training_run import TrainingRun
+
+__all__ = ["MACHEnsemble", "Model", "TrainingRun"]
 
 
 def __getattr__(name: str) -> Any:

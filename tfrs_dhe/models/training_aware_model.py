@@ -49,7 +49,8 @@ class _Step(keras.layers.Layer):
     """
 
     def __init__(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> None:
-        super().__init__(autocast=False)
+        # A layer of mixed precision would hand the optimizer rounded weights.
+        super().__init__(dtype="float32", autocast=False)
         self._step = step
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, tf.Tensor]:

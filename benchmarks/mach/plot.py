@@ -1,0 +1,172 @@
+"""Makes the table and the pictures of the MACH benchmarks from their result lines.
+
+Run `python benchmarks/mach/plot.py` after `sessions.py`, `co_occurrence.py` and
+`xc.py`. It writes `results/tables.md`, and `results/sessions` as PNG and SVG.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+SOFTMAX = "full"
+SOFTMAX_TIED = "full_tied"
+# Label, marker and colour of what belongs to one line of the picture.
+FAMILIES = {
+    "full": ("softmax over all classes", "*", "black"),
+    "full_tied": ("the same, rows of the tower's table", "*", "tab:red"),
+    "in_batch_narrow": ("narrow rows, in-batch", "s", "tab:gray"),
+    "in_batch_mach": ("hashed rows, in-batch", "o", "tab:blue"),
+    "tied_mach": ("tower's rows + hashed rows, in-batch", "o", "tab:red"),
+    "one_mach": ("one hashed table for tower and head", "o", "tab:green"),
+    "paper": ("softmax per repetition (the paper)", "^", "tab:orange"),
+}
+
+
+def lines(name):
+    """Returns the result lines of one benchmark."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def sessions_table(rows):
+    """The Markdown table of the session benchmark."""
+    by_name = {row["name"]: row for row in rows}
+    text = [
+        "| head | loss | R x B | head parameters | epochs | CPU s | recall@20 | of "
+        "softmax | of tied softmax | MRR@20 | frequent items | other items |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    references = [by_name.get(name) for name in (SOFTMAX, SOFTMAX_TIED)]
+    for row in rows:
+        forms = {"": row["test"]}
+        forms |= {
+            f", {name}": value
+            for name, value in row["test"].items()
+            if isinstance(value, dict)
+        }
+        for form, result in forms.items():
+            shares = [
+                f"{100 * result['recall'] / reference['test']['recall']:.1f} %"
+                if reference
+                else ""
+                for reference in references
+            ]
+            size = (
+                f"{row['num_repetitions']} x {row['num_buckets']:,}"
+                if row.get("num_repetitions")
+                else ""
+            )
+            cells = [
+                row["name"] + form,
+                row.get("loss", ""),
+                size,
+                f"{row['head_parameters']:,}",
+                str(row.get("epochs", "")),
+                f"{row['cpu_seconds']:,.0f}",
+                f"{result['recall']:.4f}",
+                *shares,
+                f"{result['mrr']:.4f}",
+                f"{result['recall_frequent']:.3f}",
+                f"{result['recall_rare']:.3f}",
+            ]
+            text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text)
+
+
+def xc_table(rows):
+    """The Markdown table of the benchmark with several labels."""
+    text = [
+        "| data | head | parameters | P@1 | P@3 | P@5 | aggregation | learning rate "
+        "| dropout | epochs | CPU s |",
+        "|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        results = np.array([test[row["aggregation"]] for test in row["test"]])
+        precisions = [
+            f"{mean:.2f} ± {spread:.2f}"
+            for mean, spread in zip(results.mean(0), results.std(0), strict=True)
+        ]
+        cells = [
+            *row["key"],
+            f"{row['head_parameters']:,}",
+            *precisions,
+            row["aggregation"],
+            str(row["learning_rate"]),
+            str(row["dropout"]),
+            str(row["epochs"]),
+            f"{np.mean(row['cpu_seconds']):.0f}",
+        ]
+        text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text)
+
+
+def plot_sessions(rows):
+    """Recall against the size of the head."""
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for family, (label, marker, colour) in FAMILIES.items():
+        of_family = [
+            row
+            for row in rows
+            if row["name"] == family or row["name"].startswith(family + "_")
+        ]
+        if family == SOFTMAX:
+            of_family = [row for row in of_family if row["name"] == SOFTMAX]
+        if not of_family:
+            continue
+        of_family.sort(key=lambda row: row["head_parameters"])
+        axes.plot(
+            [row["head_parameters"] for row in of_family],
+            [row["test"]["recall"] for row in of_family],
+            marker=marker,
+            color=colour,
+            label=label,
+            linestyle="" if family == "paper" else "-",
+            markersize=12 if marker == "*" else 6,
+        )
+    by_name = {row["name"]: row for row in rows}
+    if "co_occurrence" in by_name:
+        axes.axhline(
+            by_name["co_occurrence"]["test"]["recall"],
+            color="tab:gray",
+            linestyle=":",
+            label="counts of co-occurrence",
+        )
+    for name in (SOFTMAX, SOFTMAX_TIED):
+        if name in by_name:
+            axes.axhline(
+                0.95 * by_name[name]["test"]["recall"],
+                color=FAMILIES[name][2],
+                linestyle="--",
+                linewidth=0.8,
+                label=f"95 % of {FAMILIES[name][0]}",
+            )
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters of the head")
+    axes.set_ylabel("recall@20")
+    axes.legend(fontsize=7)
+    axes.set_title("Next item among 60,416, the same tower and epochs")
+    figure.tight_layout()
+    for ending in ("png", "svg"):
+        # Without the date, so that equal figures give an equal file.
+        metadata = {"Date": None} if ending == "svg" else None
+        figure.savefig(RESULTS / f"sessions.{ending}", dpi=120, metadata=metadata)
+
+
+def main():
+    """Writes the table and the pictures."""
+    sessions = lines("sessions")
+    sections = ["## Next items in sessions", sessions_table(sessions)]
+    if (RESULTS / "xc.jsonl").exists():
+        sections += ["## Several labels", xc_table(lines("xc"))]
+    (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")
+    plot_sessions(sessions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What an index keeps of its classes."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrs_dhe import hashing, mach
+from tfrs_dhe.mach import decoding
+
+#: Variables of 32-bit integers cannot live on a GPU, unsigned integers cannot be
+#: gathered there, and strings exist on the CPU alone.
+DEVICE = "CPU:0"
+
+
+class Tables(tf.__internal__.tracking.AutoTrackable):
+    """Identifiers, their buckets, and the classes of every bucket, as variables.
+
+    The variables stay the same when the classes change, only their size does not:
+    functions that were traced before see the new classes.
+
+    They are variables of TensorFlow behind a plain trackable, which checkpoints
+    and SavedModels follow. Keras does not count them as weights: its weights have
+    one size for ever and are no strings. In a Keras file they are what
+    `save` writes.
+
+    Args:
+      num_repetitions: R.
+      num_buckets: B.
+      dtype: Of the identifiers, if it is known.
+    """
+
+    def __init__(
+        self, num_repetitions: int, num_buckets: int, dtype: tf.DType | None
+    ) -> None:
+        super().__init__()
+        self._num_buckets = num_buckets
+        bucket_dtype = mach.bucket_dtype(num_buckets)
+        # Identifiers are either, so that a checkpoint finds its variables before
+        # it is known which. Integers are int64 here.
+        self._strings = _variable("strings", [None], tf.string)
+        self._integers = _variable("integers", [None], tf.int64)
+        #: The number TensorFlow has for the dtype of the identifiers; 0 for none.
+        self._dtype = _variable("dtype", [], tf.int64)
+        if dtype is not None:
+            self._dtype.assign(dtype.as_datatype_enum)
+        self.buckets = _variable("buckets", [num_repetitions, None], bucket_dtype)
+        self.members = _variable("members", [num_repetitions, None], tf.int32)
+        self.offsets = _variable(
+            "offsets", [num_repetitions, num_buckets + 1], tf.int32
+        )
+
+    def dtype(self) -> tf.DType | None:
+        """Returns the dtype of the identifiers, None if there are none."""
+        with tf.init_scope():
+            number = int(self._dtype.numpy())
+        return tf.as_dtype(number) if number else None
+
+    def size(self) -> int:
+        """Returns K, the number of classes; not to be called in a graph."""
+        return int(tf.shape(self.buckets)[1])
+
+    def identifiers(self) -> tf.Tensor:
+        """Returns all identifiers [K] in the order of the classes."""
+        dtype = self.dtype()
+        with tf.device(DEVICE):
+            if dtype == tf.string:
+                return tf.convert_to_tensor(self._strings)
+            return tf.cast(tf.convert_to_tensor(self._integers), dtype)
+
+    def identifiers_of(self, classes: tf.Tensor) -> tf.Tensor:
+        """Returns the identifiers [...] of classes [...] given by their position."""
+        dtype = self.dtype()
+        if dtype == tf.string:
+            return tf.gather(self._strings, classes)
+        return tf.cast(tf.gather(self._integers, classes), dtype)
+
+    def assign(self, identifiers: tf.Tensor, buckets: np.ndarray) -> None:
+        """Takes other classes in place of those there are.
+
+        Args:
+          identifiers: Strings or integers [K].
+          buckets: [R, K].
+        """
+        is_string = identifiers.dtype == tf.string
+        with tf.device(DEVICE):
+            self.buckets.assign(buckets)
+            lists = decoding.build_inverse_lists(self.buckets, self._num_buckets)
+            self.members.assign(lists.members)
+            self.offsets.assign(lists.offsets)
+            self._strings.assign(identifiers if is_string else tf.zeros(0, tf.string))
+            self._integers.assign(
+                tf.zeros(0, tf.int64) if is_string else hashing.int64_keys(identifiers)
+            )
+            self._dtype.assign(identifiers.dtype.as_datatype_enum)
+
+    def save(self, store: MutableMapping[str, Any]) -> None:
+        """Writes arrays of numbers from which `load` makes the same tables."""
+        dtype = self._dtype.numpy()
+        store["dtype"] = dtype
+        if not dtype:
+            return
+        store["buckets"] = self.buckets.numpy()
+        if dtype == tf.string.as_datatype_enum:
+            strings = self._strings.numpy().tolist()
+            store["bytes"] = np.frombuffer(b"".join(strings), np.uint8)
+            store["lengths"] = np.array([len(string) for string in strings])
+        else:
+            store["integers"] = self._integers.numpy()
+
+    def load(self, store: Mapping[str, Any]) -> None:
+        """Takes over what `save` wrote."""
+        number = int(np.asarray(store["dtype"]))
+        if not number:
+            return
+        dtype = tf.as_dtype(number)
+        if dtype == tf.string:
+            data = np.asarray(store["bytes"]).tobytes()
+            ends = np.cumsum(np.asarray(store["lengths"])).tolist()
+            starts = [0, *ends[:-1]]
+            identifiers = tf.constant(
+                [data[start:end] for start, end in zip(starts, ends, strict=True)]
+            )
+        else:
+            identifiers = tf.cast(np.asarray(store["integers"]), dtype)
+        self.assign(identifiers, np.asarray(store["buckets"]))
+
+
+def _variable(name: str, shape: list[int | None], dtype: tf.DType) -> tf.Variable:
+    empty = tf.zeros([size or 0 for size in shape], dtype)
+    with tf.device(DEVICE):
+        return tf.Variable(empty, trainable=False, name=name, shape=shape)
