@@ -110,13 +110,20 @@ RUNS = {
 
 
 class Data:
-    """Sessions to train on, to validate and to test."""
+    """Sessions to train on, to validate and to test.
 
-    def __init__(self, folder):
+    Args:
+      folder: Folder of the files.
+      share: The share of the sessions to train on, the latest.
+    """
+
+    def __init__(self, folder, share=1.0):
         sessions = datasets.read_sessions(Path(folder) / "train_sessions.txt")
         self.test = datasets.read_next_items(Path(folder) / "test.tsv")
         self.num_items = int(sessions.items.max())
         self.train, last = sessions.split_last(VALIDATION_SESSIONS)
+        if share < 1:
+            self.train = self.train.split_last(round(share * len(self.train)))[1]
         self.validation = last.next_items().sample(VALIDATION_EXAMPLES)
         self.counts = self.train.counts(self.num_items)
         rank = np.argsort(np.argsort(-self.counts, kind="stable"), kind="stable")
@@ -306,7 +313,7 @@ def evaluate(run, model, data, examples, all_forms):
     return result
 
 
-def train(name, run, data, folder):
+def train(name, run, data, folder, test=True):
     """Trains and evaluates; returns the result line."""
     model = Model(run, data.counts)
     sampler = Sampler(run, data.counts)
@@ -356,7 +363,7 @@ def train(name, run, data, folder):
         "seconds": round(state["seconds"], 1),
         "cpu_seconds": round(state["cpu_seconds"], 1),
         "validation": state["epochs"],
-        "test": evaluate(run, model, data, data.test, all_forms=True),
+        "test": evaluate(run, model, data, data.test, all_forms=True) if test else None,
         "tensorflow": tf.__version__,
         "cpus": os.cpu_count(),
     }

@@ -1,0 +1,100 @@
+"""Tunes every method of the session benchmark alike.
+
+Run from the repository's root, with a folder of `train_sessions.txt` and `test.tsv`:
+
+    python benchmarks/mach/tuning.py --data FOLDER [names]
+
+Each method is trained on the latest third of the sessions with each learning rate,
+then with the other dropout at the best of these. The recall on the validation
+sessions decides; no test example is looked at. Every try is a line of
+`results/tuning.jsonl`, and what is there is not run again.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from sessions import RESULTS, RUNS, Data, train
+
+SHARE = 1 / 3
+LEARNING_RATES = (0.004, 0.008, 0.016)
+DROPOUTS = (0.2, 0.4)
+METHODS = (
+    "full",
+    "in_batch_mach_4x",
+    "one_mach_4x",
+    "in_batch_narrow_4x",
+    "paper_4x_r4",
+    "in_batch_tied",
+    "tied_mach_4x",
+    "in_batch_full",
+    "full_tied",
+)
+
+
+def tries(results):
+    """Returns the validation recall of what was tried, by method and settings."""
+    lines = results.read_text().splitlines() if results.exists() else []
+    return {
+        (line["name"], line["learning_rate"], line["dropout"]): line["validation"]
+        for line in map(json.loads, lines)
+    }
+
+
+def best(name, results):
+    """Returns the settings of a method with the best recall, None if untried."""
+    found = {key[1:]: value for key, value in tries(results).items() if key[0] == name}
+    if not found:
+        return None
+    learning_rate, dropout = max(found, key=found.get)
+    return {"learning_rate": learning_rate, "dropout": dropout}
+
+
+def tune(name, data, results, checkpoints):
+    """Tries what is missing of a method."""
+
+    def attempt(learning_rate, dropout):
+        if (name, learning_rate, dropout) in tries(results):
+            return
+        run = dataclasses.replace(
+            RUNS[name], learning_rate=learning_rate, dropout=dropout
+        )
+        label = f"tuning {name} {learning_rate} {dropout}"
+        result = train(label, run, data, checkpoints, test=False)
+        line = {
+            "name": name,
+            "learning_rate": learning_rate,
+            "dropout": dropout,
+            "validation": result["validation"][-1]["recall"],
+            "cpu_seconds": result["cpu_seconds"],
+        }
+        with results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    for learning_rate in LEARNING_RATES:
+        attempt(learning_rate, DROPOUTS[0])
+    for dropout in DROPOUTS[1:]:
+        attempt(best(name, results)["learning_rate"], dropout)
+
+
+def main():
+    """Tunes what the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(METHODS)}")
+    parser.add_argument("--data", required=True, help="folder with the sessions")
+    parser.add_argument("--results", type=Path, default=RESULTS / "tuning.jsonl")
+    parser.add_argument(
+        "--checkpoints", type=Path, default=Path("/tmp/mach_sessions"), help="folder"
+    )
+    args = parser.parse_args()
+    data = Data(args.data, SHARE)
+    for name in args.names or METHODS:
+        tune(name, data, args.results, args.checkpoints)
+        print(name, best(name, args.results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
