@@ -95,9 +95,7 @@ class MACHModel(tfrs_dhe.models.Model):
         counts = label_counts(examples)
         # Frequent labels get buckets with few others.
         self.head.balance(self.labels, counts)
-        self.head.initialize_bias(self.labels, counts)
-        # These are shares of all labels. A sigmoid's is one of the texts.
-        self.head.bias.assign(self.head.bias + np.log(counts.sum() / len(examples)))
+        self.head.initialize_bias(self.labels, counts, num_examples=len(examples) + 1)
         self.task = tfrs_dhe.tasks.MACHRetrieval(self.head, objective="multilabel")
 
     def compute_loss(self, batch, training=False):

@@ -4,9 +4,9 @@ Run from the repository's root, with a folder of `train_sessions.txt` and `test.
 
     python benchmarks/mach/tuning.py --data FOLDER [names]
 
-Each method is trained on the latest third of the sessions with each learning rate,
-then with the other dropout at the best of these. The recall on the validation
-sessions decides; no test example is looked at. Every try is a line of
+Each method is trained on the latest third of the sessions. From the same learning rate
+it climbs by factors of two while the recall on the validation sessions rises; then the
+other dropout is tried. No test example is looked at. Every try is a line of
 `results/tuning.jsonl`, and what is there is not run again.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from sessions import RESULTS, RUNS, Data, train
 
 SHARE = 1 / 3
-LEARNING_RATES = (0.004, 0.008, 0.016)
+LEARNING_RATE = 0.008
 DROPOUTS = (0.2, 0.4)
 METHODS = (
     "full",
@@ -54,28 +54,35 @@ def best(name, results):
 def tune(name, data, results, checkpoints):
     """Tries what is missing of a method."""
 
-    def attempt(learning_rate, dropout):
-        if (name, learning_rate, dropout) in tries(results):
-            return
-        run = dataclasses.replace(
-            RUNS[name], learning_rate=learning_rate, dropout=dropout
-        )
-        label = f"tuning {name} {learning_rate} {dropout}"
-        result = train(label, run, data, checkpoints, test=False)
-        line = {
-            "name": name,
-            "learning_rate": learning_rate,
-            "dropout": dropout,
-            "validation": result["validation"][-1]["recall"],
-            "cpu_seconds": result["cpu_seconds"],
-        }
-        with results.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def recall(learning_rate, dropout):
+        key = (name, learning_rate, dropout)
+        if key not in tries(results):
+            run = dataclasses.replace(
+                RUNS[name], learning_rate=learning_rate, dropout=dropout
+            )
+            label = f"tuning {name} {learning_rate} {dropout}"
+            result = train(label, run, data, checkpoints, test=False)
+            line = {
+                "name": name,
+                "learning_rate": learning_rate,
+                "dropout": dropout,
+                "validation": result["validation"][-1]["recall"],
+                "cpu_seconds": result["cpu_seconds"],
+            }
+            with results.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        return tries(results)[key]
 
-    for learning_rate in LEARNING_RATES:
-        attempt(learning_rate, DROPOUTS[0])
+    start = recall(LEARNING_RATE, DROPOUTS[0])
+    for factor in (2, 0.5):
+        rate, value = LEARNING_RATE, start
+        while recall(rate * factor, DROPOUTS[0]) > value:
+            rate *= factor
+            value = recall(rate, DROPOUTS[0])
+        if value > start:
+            break
     for dropout in DROPOUTS[1:]:
-        attempt(best(name, results)["learning_rate"], dropout)
+        recall(best(name, results)["learning_rate"], dropout)
 
 
 def main():

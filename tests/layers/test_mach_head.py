@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,26 @@ def test_bias_starts_at_the_frequencies() -> None:
     # Where nothing else is known, the softmax is the smoothed frequencies.
     softmax = tf.nn.softmax(head(np.zeros([1, 8], np.float32)))[0]
     np.testing.assert_allclose(softmax, np.exp(bias), rtol=1e-5)
+
+
+def test_biases_of_sigmoids_are_log_odds_of_independent_classes() -> None:
+    head = MACHHead(10, 3, embedding_dim=8)
+    counts = np.arange(40) % 7 * 1.0
+    counts[5] = 20  # in every example
+    head.initialize_bias(CLASSES, counts, num_examples=20)
+    _, bias = weights(head)
+    for r, row in enumerate(head.bucket_table(CLASSES)):
+        for bucket in range(10):
+            absent = math.prod(1 - n / 20 for n in counts[row == bucket])
+            present = min(max(1 - absent, 1 / 22), 21 / 22)
+            expected = math.log(present / (1 - present))
+            assert bias[r, bucket] == pytest.approx(expected, rel=1e-5)
+
+
+def test_counts_above_the_number_of_examples_are_an_error() -> None:
+    head = MACHHead(10, 3, embedding_dim=8)
+    with pytest.raises(ValueError, match="num_examples=20 and a count of 21"):
+        head.initialize_bias(CLASSES, np.full(40, 21.0), num_examples=20)
 
 
 def test_a_few_steps_learn_a_rule() -> None:

@@ -252,16 +252,29 @@ class MACHHead(keras.layers.Layer):
             mach.balanced_boundaries(class_ids, weights=counts, **arguments)
         )
 
-    def initialize_bias(self, class_ids: Any, counts: np.ndarray) -> None:
-        """Sets every bias to the logarithm of its bucket's share of the examples.
+    def initialize_bias(
+        self, class_ids: Any, counts: np.ndarray, num_examples: int | None = None
+    ) -> None:
+        """Sets every bias to what the frequencies of the classes say of its bucket.
 
-        For training a softmax over buckets; it then starts at the frequencies
-        rather than having to learn them. To each bucket one occurrence is added,
-        so that an empty one is unlikely and not impossible.
+        Training then starts at the frequencies rather than having to learn them.
+        For a softmax over buckets, a bias is the logarithm of the bucket's share of
+        the occurrences; to each bucket one is added, so that an empty one is
+        unlikely and not impossible. For sigmoids (several classes to an example;
+        give `num_examples`), a bias is the log-odds of the probability that an
+        example has a class in the bucket, taking classes as independent:
+
+        ```
+        p = 1 - prod_c (1 - n_c / N),   b = log(p / (1 - p)),   1 / (N + 2) <= p
+        ```
+
+        and p at most `(N + 1) / (N + 2)`.
 
         Args:
           class_ids: Strings or integers [K].
-          counts: How often each class occurs [K].
+          counts: How often each class occurs, n_c [K].
+          num_examples: N, for a head that is trained with sigmoids: the number of
+            examples that the counts are of, at least the largest count.
 
         Raises:
           ValueError: If the arguments do not fit, or the layer has no bias or is
@@ -272,12 +285,32 @@ class MACHHead(keras.layers.Layer):
             raise ValueError("`initialize_bias` needs a layer with use_bias=True.")
         table = self.bucket_table(class_ids)
         counts = buckets.check_weights(counts, table.shape[1], "counts")
-        frequencies = [
-            np.bincount(row, weights=counts, minlength=self.num_buckets) + 1
+        if num_examples is None:
+            total = counts.sum() + self.num_buckets
+            biases = [np.log((sums + 1) / total) for sums in self._sums(table, counts)]
+        else:
+            _arguments.check_positive_integer("num_examples", num_examples)
+            if counts.max() > num_examples:
+                raise ValueError(
+                    "`num_examples` must be at least every one of the `counts`, which "
+                    "are numbers of examples that have a class. Received: "
+                    f"num_examples={num_examples} and a count of {counts.max():g}."
+                )
+            with np.errstate(divide="ignore"):  # a class that every example has
+                absent = np.log1p(-counts / num_examples)
+            least = 1 / (num_examples + 2)
+            biases = []
+            for sums in self._sums(table, absent):
+                share = np.clip(-np.expm1(sums), least, 1 - least)
+                biases.append(np.log(share) - np.log1p(-share))
+        self.bias.assign(np.concatenate(biases))
+
+    def _sums(self, table: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+        """Returns the sums [B] of the classes' values in buckets, by repetition."""
+        return [
+            np.bincount(row, weights=values, minlength=self.num_buckets)
             for row in table
         ]
-        total = counts.sum() + self.num_buckets
-        self.bias.assign(np.log(np.concatenate(frequencies) / total))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the input's shape with (R, B) in place of its last dimension."""
