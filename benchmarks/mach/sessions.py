@@ -6,7 +6,8 @@ Run from the repository's root, with a folder of `train_sessions.txt` and `test.
     python benchmarks/mach/sessions.py --data FOLDER full in_batch_mach_4x
     python benchmarks/mach/sessions.py --data FOLDER full --set epochs=2 dropout=0.4
 
-Every run has the same tower, batches and optimizer, and a result line in
+Every run has the same tower, batches, optimizer and epochs, the learning rate and
+dropout that `tuning.py` found for its method, and a result line in
 `results/sessions.jsonl`. A run that is interrupted continues at its last epoch. The
 last sessions of the training file validate and are not trained on. All classes
 compete in the ranking. `python benchmarks/mach/plot.py` makes the table and pictures.
@@ -30,6 +31,7 @@ import tensorflow as tf
 from heads import HashedHead, TableHead, num_parameters
 from softmax import softmax_loss
 from tower import SessionTower
+from tuned import best, method_of
 
 from tfrs_dhe import datasets, mach
 from tfrs_dhe._keras import keras
@@ -61,7 +63,7 @@ class Run:
     num_repetitions: int = 0
     num_own: int = 0
     bias: str = "class"
-    epochs: int = 3
+    epochs: int = 5
     batch_size: int = 1024
     learning_rate: float = 0.008
     dropout: float = 0.2
@@ -393,7 +395,8 @@ def main():
     args = parser.parse_args()
     data = Data(args.data)
     for name in args.names or RUNS:
-        run = override(RUNS[name], args.set)
+        run = dataclasses.replace(RUNS[name], **best(method_of(name)))
+        run = override(run, args.set)
         label = " ".join([name, *args.set])
         done = args.results.read_text().splitlines() if args.results.exists() else []
         if any(json.loads(line)["name"] == label for line in done):

@@ -15,40 +15,12 @@ import dataclasses
 import json
 from pathlib import Path
 
-from sessions import RESULTS, RUNS, Data, train
+from sessions import RUNS, Data, train
+from tuned import METHODS, RESULTS, best, tries
 
 SHARE = 1 / 3
 LEARNING_RATE = 0.008
 DROPOUTS = (0.2, 0.4)
-METHODS = (
-    "full",
-    "in_batch_mach_4x",
-    "one_mach_4x",
-    "in_batch_narrow_4x",
-    "paper_4x_r4",
-    "in_batch_tied",
-    "tied_mach_4x",
-    "in_batch_full",
-    "full_tied",
-)
-
-
-def tries(results):
-    """Returns the validation recall of what was tried, by method and settings."""
-    lines = results.read_text().splitlines() if results.exists() else []
-    return {
-        (line["name"], line["learning_rate"], line["dropout"]): line["validation"]
-        for line in map(json.loads, lines)
-    }
-
-
-def best(name, results):
-    """Returns the settings of a method with the best recall, None if untried."""
-    found = {key[1:]: value for key, value in tries(results).items() if key[0] == name}
-    if not found:
-        return None
-    learning_rate, dropout = max(found, key=found.get)
-    return {"learning_rate": learning_rate, "dropout": dropout}
 
 
 def tune(name, data, results, checkpoints):
@@ -92,7 +64,7 @@ def main():
     )
     parser.add_argument("names", nargs="*", help=f"of {', '.join(METHODS)}")
     parser.add_argument("--data", required=True, help="folder with the sessions")
-    parser.add_argument("--results", type=Path, default=RESULTS / "tuning.jsonl")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument(
         "--checkpoints", type=Path, default=Path("/tmp/mach_sessions"), help="folder"
     )
