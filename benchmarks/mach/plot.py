@@ -38,9 +38,10 @@ def sessions_table(rows):
     """The Markdown table of the session benchmark."""
     by_name = {row["name"]: row for row in rows}
     text = [
-        "| head | loss | R x B | head parameters | epochs | CPU s | recall@20 | of "
-        "softmax | of tied softmax | MRR@20 | frequent items | other items |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| head | loss | R x B | head parameters | learning rate | dropout | epochs "
+        "| CPU s | recall@20 | of softmax | of tied softmax | MRR@20 | frequent items "
+        "| other items |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     references = [by_name.get(name) for name in (SOFTMAX, SOFTMAX_TIED)]
     for row in rows:
@@ -67,6 +68,8 @@ def sessions_table(rows):
                 row.get("loss", ""),
                 size,
                 f"{row['head_parameters']:,}",
+                str(row.get("learning_rate", "")),
+                str(row.get("dropout", "")),
                 str(row.get("epochs", "")),
                 f"{row['cpu_seconds']:,.0f}",
                 f"{result['recall']:.4f}",
@@ -76,6 +79,24 @@ def sessions_table(rows):
                 f"{result['recall_rare']:.3f}",
             ]
             text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text)
+
+
+def tuning_table(rows):
+    """The Markdown table of what tuning tried."""
+    text = [
+        "| head | learning rate | dropout | validation recall@20 | CPU s |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [
+            row["name"],
+            str(row["learning_rate"]),
+            str(row["dropout"]),
+            f"{row['validation']:.4f}",
+            f"{row['cpu_seconds']:,.0f}",
+        ]
+        text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text)
 
 
@@ -162,6 +183,13 @@ def main():
     """Writes the table and the pictures."""
     sessions = lines("sessions")
     sections = ["## Next items in sessions", sessions_table(sessions)]
+    if (RESULTS / "tuning.jsonl").exists():
+        found = sorted(
+            lines("tuning"),
+            key=lambda row: (row["name"], row["learning_rate"], row["dropout"]),
+        )
+        title = "## Tuning, on the latest third of the sessions, 3 epochs"
+        sections += [title, tuning_table(found)]
     if (RESULTS / "xc.jsonl").exists():
         sections += ["## Several labels", xc_table(lines("xc"))]
     (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")

@@ -4,7 +4,7 @@ Run from the repository's root, with a folder of `train_sessions.txt` and `test.
 
     python benchmarks/mach/tuning.py --data FOLDER [names]
 
-Each method is trained on the latest third of the sessions. From the same learning rate
+Each method is trained for 3 epochs on the latest third of the sessions. From the same learning rate
 it climbs by factors of two while the recall on the validation sessions rises; then the
 other dropout is tried. No test example is looked at. Every try is a line of
 `results/tuning.jsonl`, and what is there is not run again.
@@ -19,6 +19,7 @@ from sessions import RUNS, Data, train
 from tuned import METHODS, RESULTS, best, tries
 
 SHARE = 1 / 3
+EPOCHS = 3
 LEARNING_RATE = 0.008
 DROPOUTS = (0.2, 0.4)
 
@@ -30,7 +31,10 @@ def tune(name, data, results, checkpoints):
         key = (name, learning_rate, dropout)
         if key not in tries(results):
             run = dataclasses.replace(
-                RUNS[name], learning_rate=learning_rate, dropout=dropout
+                RUNS[name],
+                learning_rate=learning_rate,
+                dropout=dropout,
+                epochs=EPOCHS,
             )
             label = f"tuning {name} {learning_rate} {dropout}"
             result = train(label, run, data, checkpoints, test=False)
