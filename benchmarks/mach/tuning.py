@@ -6,8 +6,8 @@ Run from the repository's root, with a folder of `train_sessions.txt` and `test.
 
 Each method is trained for 3 epochs on the latest third of the sessions. From the same
 learning rate it climbs by factors of two while the recall on the validation sessions
-rises; then the other dropout is tried. No test example is looked at. Every try is a line of
-`results/tuning.jsonl`, and what is there is not run again.
+rises; then the other dropout is tried. No test example is looked at. Every try is a
+line of `results/tuning.jsonl`, and what is there is not run again.
 """
 
 import argparse
