@@ -1,0 +1,156 @@
+"""Versions come, fail and go, and no request is lost by it."""
+
+import os
+import threading
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.serving.double.__main__ import load_first
+from tests.serving.double.errors import ServingError
+from tests.serving.double.versions import State, Versions
+from tests.serving.running_double import running_double, wait_until
+from tests.serving.small_index import SmallIndex, publish, request, save
+
+USERS = ["user_1", "user_2"]
+
+
+@pytest.fixture(scope="module")
+def indexes():
+    """Returns two indexes whose answers differ."""
+    indexes = {1: SmallIndex(), 2: SmallIndex(sign=-1)}
+    answers = [index.top_k(tf.constant(USERS))["ids"] for index in indexes.values()]
+    assert not np.array_equal(*answers)
+    return indexes
+
+
+@pytest.fixture(scope="module")
+def saved(indexes, tmp_path_factory):
+    """Returns the directories that they are saved in."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {key: save(index, folder / str(key)) for key, index in indexes.items()}
+
+
+@pytest.fixture
+def base_path(tmp_path):
+    path = tmp_path / "movies"
+    path.mkdir()
+    return path
+
+
+def states(versions):
+    return {number: state.state for number, state in versions.states().items()}
+
+
+def test_switch_under_load_and_back(indexes, saved, base_path, load_client):
+    client, rest = load_client("grpc_client"), load_client("rest_client")
+    expected = {
+        version: index.top_k(tf.constant(USERS))["ids"].numpy().tolist()
+        for version, index in indexes.items()
+    }
+    publish(saved[1], base_path, 1)
+    stop, answers, errors = threading.Event(), [], []
+
+    with (
+        running_double(base_path, "--serve_all") as server,
+        client.connect(server.target) as channel,
+    ):
+
+        def ask(version=None):
+            inputs = {"user_id": USERS}
+            answer = client.predict(
+                channel, "movies", inputs, version=version, timeout=60
+            )
+            return answer["ids"].tolist()
+
+        def ask_on():
+            while not stop.is_set():
+                try:
+                    answers.append(ask())
+                except grpc.RpcError as error:
+                    errors.append(error)
+
+        threads = [threading.Thread(target=ask_on) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: expected[1] in answers)
+            path = publish(saved[2], base_path, 2)
+            wait_until(lambda: expected[2] in answers)
+            assert ask(version=1) == expected[1]
+            assert ask(version=2) == expected[2]
+
+            publish(saved[1], base_path, 3, warmup=[request([], "titles")])
+            session = rest.connect()
+            wait_until(
+                lambda: rest.status(session, server.url, "movies").get(3) == "END"
+            )
+            assert ask() == expected[2]
+
+            os.rename(path, base_path / "bad-2")
+            wait_until(lambda: answers[-1] == expected[1])
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert not errors
+    assert all(answer in expected.values() for answer in answers)
+
+
+def test_latest_version_alone_stays(indexes, saved, base_path):
+    versions = Versions("movies", base_path, serve_all=False)
+    versions.poll()
+    assert states(versions) == {}
+
+    for version in (1, 2):
+        publish(saved[version], base_path, version)
+    (base_path / "draft-4").mkdir()
+    versions.poll()
+    assert states(versions) == {2: State.AVAILABLE}
+
+    # A directory that is not whole is tried, and takes nothing away.
+    (base_path / "3").mkdir()
+    versions.poll()
+    assert states(versions) == {2: State.AVAILABLE, 3: State.END}
+    assert "SavedModel file does not exist" in versions.states()[3].message
+    assert versions.get("movies", None)[0] == 2
+
+    number, held = versions.get("movies", None)
+    os.rename(base_path / "3", base_path / "half-3")
+    os.rename(base_path / "2", base_path / "bad-2")
+    versions.poll()
+    assert states(versions) == {1: State.AVAILABLE, 2: State.END}
+    # Who has it already still gets an answer from it.
+    assert number == 2
+    ids = tf.make_ndarray(held.predict(request(USERS))["ids"])
+    np.testing.assert_array_equal(ids, indexes[2].top_k(tf.constant(USERS))["ids"])
+    with pytest.raises(ServingError, match=r"Specific\(movies, 2\)"):
+        versions.get("movies", 2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (request(["user_1"], "titles"), grpc.StatusCode.FAILED_PRECONDITION),
+        (request(["user_1"], "embeddings"), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_version_with_a_wrong_warmup_record_is_refused(saved, base_path, bad, code):
+    publish(saved[1], base_path, 1, warmup=[request(USERS), bad])
+    versions = Versions("movies", base_path, serve_all=False)
+    # The server does not open its ports without a version that it can serve.
+    with pytest.raises(SystemExit, match="did not become available"):
+        load_first(versions, poll_seconds=0)
+    assert states(versions) == {1: State.END}
+    assert versions.states()[1].code == code
+
+
+def test_warmup_file_that_is_cut_short_is_refused(saved, base_path):
+    path = publish(saved[1], base_path, 1, warmup=[request(USERS)])
+    (records,) = (path / "assets.extra").iterdir()
+    records.write_bytes(records.read_bytes()[:-1])
+    versions = Versions("movies", base_path, serve_all=False)
+    versions.poll()
+    assert versions.states()[1].code == grpc.StatusCode.DATA_LOSS
