@@ -1,4 +1,4 @@
-"""Asks a model in TF Serving over gRPC, and prints the answer as JSON.
+r"""Asks a model in TF Serving over gRPC, and prints the answer as JSON.
 
     python examples/serving/grpc_client.py localhost:8500 movies --metadata
     python examples/serving/grpc_client.py localhost:8500 movies \

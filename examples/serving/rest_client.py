@@ -1,4 +1,4 @@
-"""Asks a model in TF Serving over REST, and prints the answer as JSON.
+r"""Asks a model in TF Serving over REST, and prints the answer as JSON.
 
     python examples/serving/rest_client.py http://localhost:8501 movies --metadata
     python examples/serving/rest_client.py http://localhost:8501 movies \

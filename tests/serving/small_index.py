@@ -22,13 +22,9 @@ Outputs = dict[str, tf.Tensor]
 
 
 class SmallIndex(tf.Module):
-    """Scores all items for users.
+    """Scores all items for users."""
 
-    Args:
-      sign: -1 for the least instead of the most fitting items.
-    """
-
-    def __init__(self, sign: float = 1.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         size = {"hidden_dim": 16, "num_hidden_layers": 2, "num_hashes": 32}
         self._user_model = DeepHashEmbedding(4, **size)
@@ -40,9 +36,14 @@ class SmallIndex(tf.Module):
             v if isinstance(v, tf.Variable) else v.value
             for v in self._user_model.variables + self._profile_model.variables
         ]
-        items = tf.random.stateless_normal([len(ITEMS), 4], seed=[1, 2])
-        self._items = tf.Variable(sign * items)
+        self._items = tf.Variable(
+            tf.random.stateless_normal([len(ITEMS), 4], seed=[1, 2])
+        )
         self._ids = tf.Variable(ITEMS)
+
+    def turn_around(self) -> None:
+        """Makes the least fitting items the most fitting ones."""
+        self._items.assign(-self._items)
 
     @tf.function(input_signature=[USER_ID])
     def top_k(self, user_id: tf.Tensor) -> Outputs:
@@ -67,6 +68,8 @@ class SmallIndex(tf.Module):
         item = tf.fill(tf.shape(user_id), BINARY_ITEM)
         return {"item": item, "item_bytes": item}
 
+    # A function of its own, so that it is traced once for all signatures.
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.string)])
     def _scores(self, user_id: tf.Tensor) -> tf.Tensor:
         # The server takes a tensor of any rank, whatever the signature says.
         users = self._user_model(tf.ensure_shape(user_id, [None]))

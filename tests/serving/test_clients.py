@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from tests.processes import ROOT
 from tests.serving.running_double import running_double
-from tests.serving.small_index import BINARY_ITEM, SmallIndex, publish, request, save
+from tests.serving.small_index import BINARY_ITEM, publish, request
 
 # Long enough for a busy machine; nothing here is about time.
 TIMEOUT = 60
@@ -28,17 +28,10 @@ USERS = [b"user_1", b"never seen", b"\xff\x00\xfe", "ü".encode(), b""]
 
 
 @pytest.fixture(scope="module")
-def index():
-    return SmallIndex()
-
-
-@pytest.fixture(scope="module")
-def server(index, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    base_path = folder / "movies"
+def server(saved, tmp_path_factory):
+    base_path = tmp_path_factory.mktemp("served") / "movies"
     base_path.mkdir()
-    saved = save(index, folder / "saved")
-    publish(saved, base_path, 1, warmup=[request(["user_1"])])
+    publish(saved[1], base_path, 1, warmup=[request(["user_1"])])
     with running_double(base_path) as server:
         yield server
 
@@ -309,6 +302,8 @@ BAD_BODIES = {
     "no JSON": b"{'inputs'",
     "no bytes": b"",
     "endless list": b'{"inputs": ' + b"[" * 100_000,
+    "half a character": b'{"inputs": ["\\ud800"]}',
+    "deep list": b'{"inputs": ' + b"[" * 500 + b"]" * 500 + b"}",
     "list": [1],
     "nothing asked": {},
     "both formats": {"inputs": ["a"], "instances": ["a"]},

@@ -1,4 +1,4 @@
-"""A stand-in for `tensorflow_model_server`, for tests of clients and of exports.
+r"""A stand-in for `tensorflow_model_server`, for tests of clients and of exports.
 
     python -m tests.serving.double --model_name=movies --model_base_path=DIR \
         --port_file=FILE

@@ -1,11 +1,13 @@
 """TF Serving's REST API."""
 
 import re
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import grpc
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -34,7 +36,7 @@ def rest_server(model: Model, port: int) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             self._answer(lambda path: describe(model, path))
 
-        def _answer(self, answer) -> None:
+        def _answer(self, answer: Callable[[str], bytes]) -> None:
             path = urlsplit(self.path).path
             status = 200
             try:
@@ -66,7 +68,10 @@ def predict(model: Model, path: str, body: bytes) -> bytes:
     signature = servable.signatures.get(name or "serving_default")
     if signature is None:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
-    inputs, rows = json_tensors.request_tensors(request, signature.inputs)
+    try:
+        inputs, rows = json_tensors.request_tensors(request, signature.inputs)
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
     response = model.predict(predict_pb2.PredictRequest(model_spec=spec, inputs=inputs))
     return json_tensors.response_body(response.outputs, rows)
 
@@ -104,7 +109,7 @@ def _model_spec(
     return spec, rest[0] if rest else None
 
 
-def _json(message) -> str:
+def _json(message: Message) -> str:
     return MessageToJson(
         message,
         preserving_proto_field_name=True,

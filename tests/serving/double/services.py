@@ -17,6 +17,9 @@ from tests.serving.double.errors import ServingError, invalid, not_found
 from tests.serving.double.servable import Servable
 from tests.serving.double.versions import Versions
 
+# Errors travel in headers, which are short.
+MAX_ERROR_LENGTH = 1024
+
 
 class Model:
     """What can be asked of the model that is served."""
@@ -131,5 +134,7 @@ def _errors_of(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except ServingError as error:
-        # The server's limit on the message is that of an HTTP/2 header.
-        context.abort(error.code, error.message[:1024])
+        message = error.message
+        if len(message) > MAX_ERROR_LENGTH:
+            message = message[:MAX_ERROR_LENGTH] + "...TRUNCATED"
+        context.abort(error.code, message)
