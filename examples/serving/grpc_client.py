@@ -116,6 +116,9 @@ def arrays(
       inputs: Nested lists as read from JSON, where bytes are `{"b64": "..."}`.
       signature: From `signatures`. Inputs that it does not have are kept, so that
         the server can say so.
+
+    Raises:
+      ValueError: If values are of the wrong kind, or lists of different lengths.
     """
     infos = dict(signature.inputs)
     return {
@@ -137,10 +140,15 @@ def _array(value: Any, info: meta_graph_pb2.TensorInfo) -> np.ndarray:
     return array
 
 
-def _bytes(value: str | Mapping[str, str]) -> bytes:
+def _bytes(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    return base64.b64decode(value["b64"], validate=True)
+    if isinstance(value, dict) and set(value) == {"b64"}:
+        return base64.b64decode(value["b64"], validate=True)
+    raise ValueError(
+        "Strings are text or {'b64': ...}, and lists beside each other are of one "
+        f"length. Received: {value!r}"
+    )
 
 
 def _model_spec(

@@ -23,10 +23,12 @@ from urllib3.util import Retry
 def connect() -> requests.Session:
     """Returns a session that asks again where the server is out of threads or away.
 
-    A predict request changes nothing, so it may be sent twice.
+    A predict request changes nothing, so it may be sent twice. One that timed out is
+    not: a server that is slow already would get more to do.
     """
     retry = Retry(
         total=3,
+        read=False,
         backoff_factor=0.05,
         status_forcelist=[429, 503],
         allowed_methods=None,
@@ -57,7 +59,7 @@ def predict(
         `{"b64": ...}`; text is sent as it is.
       signature: The name of the signature.
       version: The version to ask; the latest one if None.
-      timeout: Seconds to wait for each attempt.
+      timeout: Seconds to wait for the answer to each attempt.
 
     Raises:
       requests.HTTPError: If the server refuses, with what it says: status 400 if

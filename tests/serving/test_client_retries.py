@@ -35,9 +35,11 @@ def served(servicer, client):
     )
     port = server.add_insecure_port("localhost:0")
     server.start()
-    with client.connect(f"localhost:{port}") as channel:
-        yield channel
-    server.stop(None).wait()
+    try:
+        with client.connect(f"localhost:{port}") as channel:
+            yield channel
+    finally:
+        server.stop(None).wait()
 
 
 @pytest.fixture
@@ -82,20 +84,20 @@ def test_grpc_keeps_its_deadline(client):
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-@pytest.mark.parametrize(("status", "calls"), [(503, 3), (429, 3), (400, 1)])
-def test_rest_asks_again(load_client, status, calls):
-    rest = load_client("rest_client")
-    statuses = [status, status, 200]
+@contextlib.contextmanager
+def rest_server(statuses, pause=0.0):
+    """Answers with one status after the other; yields the URL and the paths asked."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            time.sleep(pause)
             body = b'{"outputs": {"ids": []}}'
-            self.send_response(statuses[len(asked)])
+            self.send_response(statuses[len(asked) - 1])
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            asked.append(self.path)
             self.wfile.write(body)
 
         def log_message(self, *args):
@@ -105,15 +107,37 @@ def test_rest_asks_again(load_client, status, calls):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        url = f"http://localhost:{server.server_port}/"
-        if status == 400:
-            with pytest.raises(requests.HTTPError, match="400"):
-                rest.predict(rest.connect(), url, "my movies", {}, timeout=60)
-        else:
-            answer = rest.predict(rest.connect(), url, "my movies", {}, timeout=60)
-            assert answer == {"ids": []}
+        yield f"http://localhost:{server.server_port}/", asked
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-    assert asked == ["/v1/models/my%20movies:predict"] * calls
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_rest_asks_again(load_client, status):
+    rest = load_client("rest_client")
+    with rest_server([status, status, 200]) as (url, asked):
+        answer = rest.predict(rest.connect(), url, "my movies", {}, timeout=60)
+    assert answer == {"ids": []}
+    assert asked == ["/v1/models/my%20movies:predict"] * 3
+
+
+def test_rest_does_not_repeat_a_bad_request(load_client):
+    rest = load_client("rest_client")
+    with (
+        rest_server([400, 200]) as (url, asked),
+        pytest.raises(requests.HTTPError, match="400"),
+    ):
+        rest.predict(rest.connect(), url, "movies", {}, timeout=60)
+    assert len(asked) == 1
+
+
+def test_rest_does_not_repeat_what_was_too_slow(load_client):
+    rest = load_client("rest_client")
+    with (
+        rest_server([200, 200], pause=0.5) as (url, asked),
+        pytest.raises(requests.ReadTimeout),
+    ):
+        rest.predict(rest.connect(), url, "movies", {}, timeout=0.1)
+    assert len(asked) == 1

@@ -371,16 +371,26 @@ class TestBadRequests:
 
     def test_clients_say_what_is_wrong(self, client, rest, channel, server, capsys):
         with pytest.raises(requests.HTTPError, match=r"404.*Servable not found"):
-            rest.predict(rest.connect(), server.url, "songs", {"user_id": ["a"]})
+            rest.predict(
+                rest.connect(), server.url, "songs", {"user_id": ["a"]}, timeout=TIMEOUT
+            )
         with pytest.raises(SystemExit):
             client.main([server.target, "movies", "{}", "--signature=titles", PATIENT])
         assert "'embeddings', 'serving_default'" in capsys.readouterr().err
         inputs = client.arrays(
-            {"user": ["a"]}, client.signatures(channel, "movies")["embeddings"]
+            {"user": ["a"]},
+            client.signatures(channel, "movies", timeout=TIMEOUT)["embeddings"],
         )
         inputs["user_id"] = np.array(["a"])
         with pytest.raises(grpc.RpcError, match=r"Sent extra: \['user'\]"):
             client.predict(channel, "movies", inputs, timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("user_id", [[1], [["a"], ["b", "c"]], [{"b64": "?"}], [None]])
+def test_json_that_fits_no_string_is_refused(client, channel, user_id):
+    signature = client.signatures(channel, "movies", timeout=TIMEOUT)["serving_default"]
+    with pytest.raises(ValueError, match=r"one length|base64"):
+        client.arrays({"user_id": user_id}, signature)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

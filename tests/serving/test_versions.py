@@ -1,6 +1,7 @@
 """Versions come, fail and go, and no request is lost by it."""
 
 import os
+import shutil
 import threading
 
 import grpc
@@ -98,16 +99,18 @@ def test_latest_version_alone_stays(answers, saved, base_path):
     versions.poll()
     assert states(versions) == {}
 
-    for version in (1, 2):
-        publish(saved[version], base_path, version)
+    publish(saved[1], base_path, 1)
     (base_path / "draft-4").mkdir()
     versions.poll()
-    assert states(versions) == {2: State.AVAILABLE}
+    assert states(versions) == {1: State.AVAILABLE}
+    publish(saved[2], base_path, 2)
+    versions.poll()
+    assert states(versions) == {1: State.END, 2: State.AVAILABLE}
 
     # A directory that is not whole is tried, and takes nothing away.
     (base_path / "3").mkdir()
     versions.poll()
-    assert states(versions) == {2: State.AVAILABLE, 3: State.END}
+    assert states(versions) == {1: State.END, 2: State.AVAILABLE, 3: State.END}
     assert "SavedModel file does not exist" in versions.states()[3].message
     assert versions.get("movies", None)[0] == 2
 
@@ -115,13 +118,20 @@ def test_latest_version_alone_stays(answers, saved, base_path):
     os.rename(base_path / "3", base_path / "half-3")
     os.rename(base_path / "2", base_path / "bad-2")
     versions.poll()
-    assert states(versions) == {1: State.AVAILABLE, 2: State.END}
+    assert states(versions) == {1: State.AVAILABLE, 2: State.END, 3: State.END}
     # Who has it already still gets an answer from it.
     assert number == 2
     ids = tf.make_ndarray(held.predict(request(USERS))["ids"])
     assert ids.tolist() == answers[2]
+    assert versions.get("movies", None)[0] == 1
     with pytest.raises(ServingError, match=r"Specific\(movies, 2\)"):
         versions.get("movies", 2)
+
+    # A number whose directory failed may be used again.
+    shutil.rmtree(base_path / "1")
+    publish(saved[2], base_path, 3)
+    versions.poll()
+    assert versions.get("movies", None)[0] == 3
 
 
 @pytest.mark.parametrize(

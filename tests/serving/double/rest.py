@@ -70,7 +70,7 @@ def predict(model: Model, path: str, body: bytes) -> bytes:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
     try:
         inputs, rows = json_tensors.request_tensors(request, signature.inputs)
-    except (RecursionError, UnicodeEncodeError) as error:
+    except (RecursionError, ValueError) as error:
         raise invalid(f"JSON Parse error: {error}") from error
     response = model.predict(predict_pb2.PredictRequest(model_spec=spec, inputs=inputs))
     return json_tensors.response_body(response.outputs, rows)

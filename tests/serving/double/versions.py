@@ -60,8 +60,11 @@ class Versions:
     def poll(self) -> None:
         """Looks at the base path once and does what it asks for."""
         wanted = self._wanted()
-        self._forget_failed_loads(keep=set(wanted))
-        for version in sorted(set(wanted) - set(self.states()), reverse=True):
+        # One that failed is tried again once it has been away.
+        for version in self._failed() - set(wanted):
+            self._set_state(version, VersionState(State.END))
+        missing = set(wanted) - set(self._loaded) - self._failed()
+        for version in sorted(missing, reverse=True):
             self._load(version, wanted[version])
         # A version goes only when one that is wanted can answer in its place.
         if not wanted or any(version in self._loaded for version in wanted):
@@ -78,11 +81,9 @@ class Versions:
             return found
         return {max(found): found[max(found)]}
 
-    def _forget_failed_loads(self, keep: set[int]) -> None:
-        with self._lock:
-            for version in set(self._states) - set(self._loaded) - keep:
-                if self._states[version].code != grpc.StatusCode.OK:
-                    del self._states[version]
+    def _failed(self) -> set[int]:
+        states = self.states()
+        return {v for v in states if states[v].code != grpc.StatusCode.OK}
 
     def _load(self, version: int, path: Path) -> None:
         self._set_state(version, VersionState(State.LOADING))
