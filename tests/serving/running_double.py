@@ -9,8 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import requests
 
 from tests.processes import ROOT
+
+# Long enough for a busy machine; nothing here is about time.
+TIMEOUT = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +33,13 @@ class RunningDouble:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.rest_port}"
+
+    def post(
+        self, body: Any, path: str = "/v1/models/movies:predict"
+    ) -> requests.Response:
+        """Sends bytes as they are, and anything else as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body)
+        return requests.post(self.url + path, data=data, timeout=TIMEOUT)
 
 
 @contextlib.contextmanager
