@@ -83,12 +83,10 @@ def _hostile(array: np.ndarray) -> np.ndarray:
         values = np.resize(np.array(HOSTILE_STRINGS, object), array.shape)
         values.flat[:1] = LONG_STRING
         return values
-    elif array.dtype.kind in "iu":
+    if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
-        values = np.array([limits.min, limits.max], array.dtype)
-    else:
-        return array
-    return np.resize(values, array.shape)
+        return np.resize(np.array([limits.min, limits.max], array.dtype), array.shape)
+    return array
 
 
 def check_same(

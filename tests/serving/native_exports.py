@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import layers
-from tfrs_dhe._keras import is_legacy, tfrs
+from tfrs_dhe._keras import tfrs
 from tfrs_dhe.layers import factorized_top_k
 
 USERS = np.array([f"user_{i}" for i in range(7)], object)
@@ -16,13 +16,16 @@ IDS = tf.TensorSpec([None], tf.string, "user_id")
 EXCLUSIONS = tf.TensorSpec([None, 2], tf.string, "exclusions")
 
 
-def save(model: Any, path: Path, **functions: Any) -> None:
-    """Writes an export with a signature for each function, which is traced."""
+def save(path: Path, **functions: Any) -> None:
+    """Writes an export with a signature for each function."""
     module = tf.Module()
-    module.model = model
-    if not is_legacy:
-        # What a Keras 3 model reads is not restored unless it is tracked by itself.
-        module.variables_read = [getattr(v, "value", v) for v in model.variables]
+    # Variables alone: what a tracked model of Keras 3 reads is not restored, and one
+    # of legacy Keras is traced once more for each of its layers.
+    module.variables_read = [
+        variable
+        for function in functions.values()
+        for variable in function.get_concrete_function().graph.variables
+    ]
     tf.saved_model.save(module, str(path), signatures=functions)
 
 
@@ -54,7 +57,7 @@ def save_strings(path: Path) -> None:
     def python(number: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"same": tf.numpy_function(lambda x: x, [number], tf.int64)}
 
-    save(tf.Module(), path, serving_default=describe, total=total, with_python=python)
+    save(path, serving_default=describe, total=total, with_python=python)
 
 
 def save_mach_index(path: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -87,7 +90,7 @@ def _save_index(index: Any, path: Path) -> dict[str, dict[str, np.ndarray]]:
         scores, ids = index.query_with_exclusions(user_id, exclusions)
         return {"scores": scores, "ids": ids}
 
-    save(index, path, serving_default=serve, with_exclusions=serve_rest)
+    save(path, serving_default=serve, with_exclusions=serve_rest)
     exclusions = np.array([["item_3", f"item_{i}"] for i in range(7)], object)
     return {
         "serving_default": {"user_id": USERS},
@@ -112,5 +115,5 @@ def save_side_features(path: Path) -> dict[str, dict[str, np.ndarray]]:
     def embed(user_id: tf.Tensor, age: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embeddings": layer(user_id, age, training=False)}
 
-    save(layer, path, serving_default=embed)
+    save(path, serving_default=embed)
     return {"serving_default": inputs}
