@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 _TAG = "serve"
@@ -40,7 +41,12 @@ def read_signatures(version_path: Path | str) -> dict[str, Signature]:
             "`version_path` must be the directory of a SavedModel. Received: "
             f"{str(version_path)!r}, which has no saved_model.pb."
         )
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except DecodeError as error:
+        raise ValueError(
+            f"`version_path` must have a readable saved_model.pb. {path} is damaged."
+        ) from error
     graphs = [graph for graph in saved.meta_graphs if _TAG in graph.meta_info_def.tags]
     if not graphs:
         raise ValueError(
