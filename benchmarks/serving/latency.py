@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +76,6 @@ def print_row(row: dict[str, Any]) -> None:
     )
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns the figures as a Markdown table."""
-    sizes = [f"batch {size}" for size in BATCH_SIZES]
-    lines = [
-        "| answer | model | MB | " + " | ".join(sizes) + " |",
-        "|---|---|--:|" + "--:|" * len(sizes),
-    ]
-    for first in rows[:: len(BATCH_SIZES)]:
-        name = first["group"], first["model"]
-        times = {
-            row["batch_size"]: f"{row['p50_ms']:,.3g} ({row['min_ms']:,.3g})"
-            for row in rows
-            if (row["group"], row["model"]) == name
-        }
-        cells = [*name, f"{first['megabytes']:,}", *(times[s] for s in BATCH_SIZES)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     """Measures, prints and, if asked to, writes the figures."""
     parser = argparse.ArgumentParser(description="Latency of exports, without Python.")
@@ -116,7 +97,7 @@ def main() -> None:
         result = {
             "tensorflow": tf.__version__,
             "cpus": os.cpu_count(),
-            "load_before": round(load, 2),
+            "load_average_before": round(load, 1),
             "seconds": args.seconds,
             "num_repetitions": exports.NUM_REPETITIONS,
             "classes_per_bucket": exports.CLASSES_PER_BUCKET,
@@ -126,12 +107,6 @@ def main() -> None:
             "rows": rows,
         }
         args.output.write_text(json.dumps(result, indent=2) + "\n")
-        heading = (
-            f"Milliseconds, p50 (min), {result['cpus']} CPU cores, TensorFlow "
-            f"{tf.__version__}, without Python and network. Other programs kept "
-            f"{load:.1f} cores busy when it began.\n\n"
-        )
-        args.output.with_suffix(".md").write_text(heading + table(rows))
 
 
 if __name__ == "__main__":

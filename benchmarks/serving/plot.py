@@ -1,4 +1,4 @@
-"""Draws the latency of exports.
+"""Makes the table and the picture of the latency of exports.
 
 Run `python benchmarks/serving/plot.py` after `latency.py` has written its figures to
 `benchmarks/serving/results`.
@@ -6,6 +6,7 @@ Run `python benchmarks/serving/plot.py` after `latency.py` has written its figur
 
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,9 +16,37 @@ import matplotlib.pyplot as plt
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
+def milliseconds(value: float) -> str:
+    """Returns three digits, or more where more are before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def write_table(result: dict[str, Any]) -> None:
+    """Writes the figures as a Markdown table, with their conditions."""
+    rows = result["rows"]
+    sizes = list(dict.fromkeys(row["batch_size"] for row in rows))
+    lines = [
+        f"Milliseconds, median (minimum), {result['cpus']} CPU cores, TensorFlow "
+        f"{result['tensorflow']}, without Python and network. The machine's load "
+        f"average was {result['load_average_before']} before. MB: of numbers in "
+        "variables.",
+        "",
+        f"| answer | model | MB | {' | '.join(f'batch {size}' for size in sizes)} |",
+        "|---|---|--:|" + "--:|" * len(sizes),
+    ]
+    for name in dict.fromkeys((r["group"], r["model"], r["megabytes"]) for r in rows):
+        group, model, megabytes = name
+        times = [
+            f"{milliseconds(row['p50_ms'])} ({milliseconds(row['min_ms'])})"
+            for row in rows
+            if (row["group"], row["model"]) == (group, model)
+        ]
+        lines.append("| " + " | ".join([group, model, f"{megabytes:,}", *times]) + " |")
+    (RESULTS / "latency.md").write_text("\n".join(lines) + "\n")
+
+
+def plot(result: dict[str, Any]) -> None:
     """Draws a panel for each group, with a bar for each model and batch size."""
-    result = json.loads((RESULTS / "latency.json").read_text())
     rows = result["rows"]
     groups = {
         group: list(dict.fromkeys(r["model"] for r in rows if r["group"] == group))
@@ -39,13 +68,13 @@ def main() -> None:
             places = [names.index(name) + 0.27 * (i - 1) for name in times]
             label = f"batch {size}"
             bars = axes.barh(places, list(times.values()), height=0.27, label=label)
-            axes.bar_label(bars, fmt="%.3g", fontsize=8, padding=2)
+            axes.bar_label(bars, fmt=milliseconds, fontsize=8, padding=2)
         axes.set_xscale("log")
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.set_title(group, fontsize=10)
-    panels[-1].set_xlabel("ms, median")
+    panels[-1].set_xlabel("ms, median, on a logarithmic scale")
     panels[0].legend()
     figure.suptitle(
         f"Latency of exports without Python and network, {result['cpus']} CPU cores"
@@ -58,4 +87,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    figures = json.loads((RESULTS / "latency.json").read_text())
+    write_table(figures)
+    plot(figures)

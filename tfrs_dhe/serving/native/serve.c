@@ -484,8 +484,10 @@ static bool serve(const Model *model, FILE *in, FILE *out, TF_Status *status) {
     char *frame = size <= MAX_FRAME ? malloc(size + 1) : NULL;
     if (frame == NULL) {
       if (!skip(in, size)) return false;
-      refuse(status, "A request may have %" PRIu64 " bytes. Received: %" PRIu64 ".",
-             MAX_FRAME, size);
+      TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "Out of memory for the request.");
+      if (size > MAX_FRAME)
+        refuse(status, "A request may have %" PRIu64 " bytes. Received: %" PRIu64 ".",
+               MAX_FRAME, size);
       put_status(&answered, status);
     } else {
       if (fread(frame, 1, size, in) != size) {
