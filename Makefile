@@ -12,7 +12,7 @@ WITHOUT_TFRS := tests/layers tests/mach \
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test lint wheel bench clean
+.PHONY: help setup demo test lint wheel bench bench-serving clean
 
 help:
 	@echo "make demo   train, evaluate, export and serve on built-in data"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
 	@echo "make bench  measure the speed of hashing, encoding and decoding"
+	@echo "make bench-serving  measure the latency of exports, without Python"
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +58,10 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
 	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
 	$(BIN)/python benchmarks/speed/plot.py
+
+bench-serving: $(READY)
+	$(BIN)/python benchmarks/serving/latency.py --output benchmarks/serving/results/latency.json
+	$(BIN)/python benchmarks/serving/plot.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -11,6 +11,9 @@ repository = Path(__file__).parent.parent
 package = Path(tfrs_dhe.__file__)
 assert not package.is_relative_to(repository / "tfrs_dhe"), package
 assert importlib.resources.files("tfrs_dhe").joinpath("py.typed").is_file()
+assert (
+    importlib.resources.files("tfrs_dhe.serving.native").joinpath("serve.c").is_file()
+)
 
 layer = tfrs_dhe.layers.DeepHashEmbedding(8, parameter_budget=20_000)
 embeddings = layer(tf.constant(["user_17", "never seen"]), training=False)
