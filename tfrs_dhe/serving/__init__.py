@@ -1,1 +1,5 @@
 """From a trained model to a directory that stock TF Serving answers from."""
+
+from tfrs_dhe.serving.verification import Verification, VerificationError, verify
+
+__all__ = ["Verification", "VerificationError", "verify"]
