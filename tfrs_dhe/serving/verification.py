@@ -162,8 +162,14 @@ def verify(
     return Verification(
         path,
         tuple(model.signatures),
-        len({node.op for outputs in model.entries().values()
-             for _, node in graph.walk(outputs)} - set(graph.functions)),
+        len(
+            {
+                node.op
+                for outputs in model.entries().values()
+                for _, node in graph.walk(outputs)
+            }
+            - set(graph.functions)
+        ),
         len(read_resources(model, graph)),
         len(samples) if dynamic else None,
         len(warmup) if dynamic and warmup is not None else None,

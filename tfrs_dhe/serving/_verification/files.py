@@ -11,6 +11,8 @@ from tfrs_dhe.serving._verification.graph import Graph, Scope, data_inputs
 from tfrs_dhe.serving._verification.registry import Registry
 from tfrs_dhe.serving._verification.saved_model import ASSETS, VARIABLES, SavedModel
 
+# TensorFlow's reader turns only some of its errors into its own kind.
+_UNREADABLE = (tf.errors.OpError, LookupError, RuntimeError, ValueError)
 _AGAIN = "Export the model again, or copy the whole directory."
 
 
@@ -30,27 +32,24 @@ def variable_file_problems(model: SavedModel, graph: Graph) -> list[str]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         names = sorted(reader.get_variable_to_shape_map())
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except _UNREADABLE as error:
         return [f"{index.relative_to(model.path)} cannot be read: {error}. {_AGAIN}"]
     problems: dict[str, list[str]] = {}
     for name in names:
         try:
             # The bytes are compared with their checksums on the way.
             reader.get_tensor(name)
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        except _UNREADABLE as error:
             problems.setdefault(str(error), []).append(name)
-    missing = sorted(_restored_names(model, graph) - set(names))
-    return [
-        *(
-            f"{VARIABLES.parent}: {_listed(damaged)} cannot be read: {error}. {_AGAIN}"
-            for error, damaged in problems.items()
-        ),
-        *(
-            [f"{VARIABLES.parent} lacks {_listed(missing)}, which is restored. {_AGAIN}"]
-            if missing
-            else []
-        ),
+    folder = VARIABLES.parent
+    sentences = [
+        f"{folder}: {_listed(damaged)} cannot be read: {error}. {_AGAIN}"
+        for error, damaged in problems.items()
     ]
+    missing = sorted(_restored_names(model, graph) - set(names))
+    if missing:
+        sentences.append(f"{folder} lacks {_listed(missing)}, to be restored. {_AGAIN}")
+    return sentences
 
 
 def asset_problems(model: SavedModel, graph: Graph, registry: Registry) -> list[str]:
@@ -81,21 +80,6 @@ def asset_problems(model: SavedModel, graph: Graph, registry: Registry) -> list[
                             "an asset (tf.saved_model.Asset)."
                         ] = None
     return list(problems)
-
-
-def checkpoint_shapes(model: SavedModel) -> dict[str, tuple[tf.DType, list[int]]]:
-    """Returns the dtype and shape of each tensor of the checkpoint, by its name.
-
-    Args:
-      model: The SavedModel.
-    """
-    prefix = model.path / VARIABLES
-    if not prefix.with_name(f"{prefix.name}.index").is_file():
-        return {}
-    reader = tf.train.load_checkpoint(str(prefix))
-    dtypes = reader.get_variable_to_dtype_map()
-    shapes = reader.get_variable_to_shape_map()
-    return {name: (dtypes[name], shapes[name]) for name in sorted(shapes)}
 
 
 def _listed(names: list[str], most: int = 5) -> str:

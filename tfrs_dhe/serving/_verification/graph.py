@@ -13,9 +13,16 @@ from tensorflow.core.framework import types_pb2
 
 # What comes out is what went in.
 _PASSING = frozenset(
-    ("Enter", "Exit", "Identity", "IdentityN", "Merge", "NextIteration", "RefEnter")
-    + ("RefExit", "RefIdentity", "RefMerge", "RefNextIteration", "RefSwitch")
-    + ("StopGradient", "Switch")
+    (
+        "Enter",
+        "Exit",
+        "Identity",
+        "IdentityN",
+        "Merge",
+        "NextIteration",
+        "StopGradient",
+        "Switch",
+    )
 )
 _WHILE = ("While", "StatelessWhile")
 # A function that is called again with the same of these is not walked again.

@@ -1,6 +1,6 @@
 """Whether a server can run every op that it would have to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tfrs_dhe.serving._verification.graph import Graph
 from tfrs_dhe.serving._verification.registry import Registry
@@ -33,20 +33,24 @@ def op_problems(model: SavedModel, graph: Graph, registry: Registry) -> list[str
     return list(problems)
 
 
-def _problems(graph: Graph, registry: Registry, outputs: list[str]) -> Iterator[str]:
+def _problems(
+    graph: Graph, registry: Registry, outputs: Sequence[str]
+) -> Iterator[str]:
+    compiled = {}
     for scope, node in graph.walk(outputs):
         function = graph.functions.get(scope.function)
         if node.attr[_COMPILE].b or (function and function.attr[_COMPILE].b):
-            name = scope.function or node.name
-            yield (
-                f"function {name} must be compiled by XLA, which a stock server does "
-                "not do on CPU. Trace it without `jit_compile`."
-            )
+            compiled[scope.function or node.name] = None
         if node.op in graph.functions:
             continue
         refusal = registry.refusal(node)
         if refusal is not None:
             yield f"{refusal} ({scope.place(node)}). {_remedy(node.op)}"
+    if compiled:
+        yield (
+            f"{', '.join(compiled)} must be compiled by XLA, which a stock server "
+            "does not do on CPU. Trace the function without `jit_compile`."
+        )
 
 
 def _remedy(op: str) -> str:

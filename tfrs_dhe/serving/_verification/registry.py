@@ -80,7 +80,7 @@ class Registry:
 
     def _types_of(self, node: Any, name: str) -> Sequence[int]:
         """Returns the types that an attribute holds, also where it is the default."""
-        value = node.attr[name] if name in node.attr else None
+        value = node.attr.get(name)
         if value is None:
             defaults = {attr.name: attr for attr in self.ops[node.op].attr}
             value = defaults[name].default_value

@@ -34,9 +34,7 @@ class Replay:
     median_seconds: float | None
 
 
-def replay(
-    version_path: Path, requests: Sequence[Request], timeout: float
-) -> Replay:
+def replay(version_path: Path, requests: Sequence[Request], timeout: float) -> Replay:
     """Loads a version in a process without this package and answers requests there.
 
     Args:
@@ -57,8 +55,10 @@ def replay(
     loading, answers = lines[:1], lines[1:]
     problems = []
     for request, answer in zip(requests, answers, strict=False):
-        problems += [f"{request.name} ({request.signature}): {text}"
-                     for text in _problems(request, answer)]
+        problems += [
+            f"{request.name} ({request.signature}): {text}"
+            for text in _problems(request, answer)
+        ]
     if failure:
         problems.append(f"{_step(requests, lines)} {failure}")
     seconds = [answer["seconds"] for answer in answers if "seconds" in answer]

@@ -77,8 +77,7 @@ def read_resources(model: SavedModel, graph: Graph) -> set[Resource]:
     """
     return {
         resource
-        for entry, outputs in model.entries().items()
-        if entry not in model.loading()
+        for outputs in model.requests().values()
         for resource, _, _ in _uses(graph, outputs)
     }
 

@@ -62,17 +62,20 @@ class SavedModel:
         }
 
     def loading(self) -> Mapping[str, Sequence[str]]:
-        """Returns what runs when the model is loaded: its outputs by its name."""
+        """Returns the outputs of what runs when the model is loaded, by its name."""
         steps = {"restoring": [self.restore_op], "initialization": self.init_ops}
         return {name: ops for name, ops in steps.items() if any(ops)}
 
-    def entries(self) -> Mapping[str, Sequence[str]]:
-        """Returns all that a server runs: its outputs in the graph by its name."""
-        requests = {
+    def requests(self) -> Mapping[str, Sequence[str]]:
+        """Returns the outputs of what clients call, by its name in messages."""
+        return {
             f"signature {name!r}": [info.name for info in signature.outputs.values()]
             for name, signature in self.signatures.items()
         }
-        return {**requests, **self.loading()}
+
+    def entries(self) -> Mapping[str, Sequence[str]]:
+        """Returns the outputs of all that a server runs, by its name in messages."""
+        return {**self.requests(), **self.loading()}
 
 
 def read_saved_model(version_path: Path | str) -> SavedModel:
