@@ -98,6 +98,29 @@ class TestOps:
         with pytest.raises((tf.errors.NotFoundError, ValueError), match="OpOfTomorrow"):
             ask_v1(version)
 
+    def test_unregistered_op_that_no_signature_needs(self, version: Path) -> None:
+        def exchange(meta_graph: Any) -> None:
+            for function in meta_graph.graph_def.library.function:
+                for node in function.node_def:
+                    if node.op == "SaveV2":
+                        node.op = "OpOfTomorrow"
+
+        edit(version, exchange)
+        assert "the graph: op OpOfTomorrow is not registered" in problem_of(version)
+        with pytest.raises(tf.errors.NotFoundError, match="OpOfTomorrow"):
+            ask_v1(version)
+
+    def test_missing_function(self, version: Path) -> None:
+        def remove(meta_graph: Any) -> None:
+            functions = meta_graph.graph_def.library.function
+            (branch,) = (f for f in functions if "cond_true" in f.signature.name)
+            functions.remove(branch)
+
+        edit(version, remove)
+        problem = problem_of(version)
+        assert "cond_true" in problem
+        assert "is missing from the graph" in problem
+
     def test_dtype_without_a_kernel(self, tmp_path: Path) -> None:
         def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"ids": tf.raw_ops.Mod(x=x, y=x)}
@@ -208,6 +231,24 @@ class TestResources:
         with pytest.raises(tf.errors.FailedPreconditionError, match="stray"):
             ask_v1(version)
 
+    def test_what_cannot_be_traced_is_noted(self, version: Path) -> None:
+        def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            # One op with three functions, each with variables of its own.
+            groups = tf.data.Dataset.from_tensor_slices(x).group_by_window(
+                lambda each: each + module.keys,
+                lambda key, window: window.map(lambda each: each + module.values),
+                window_size=3,
+            )
+            return {"scores": groups.reduce(x, lambda total, each: total + each)}
+
+        module = module_of(serve, tf.TensorSpec([None], tf.int64, "x"))
+        module.keys = tf.Variable(1, dtype=tf.int64)
+        module.values = tf.Variable(1, dtype=tf.int64)
+        path = save(module, version.parent / "2")
+        notes = verify(path, dynamic=False).notes
+        assert len(notes) == 2
+        assert all("could not be traced" in note for note in notes)
+
 
 class TestFiles:
     def test_no_variables(self, version: Path) -> None:
@@ -301,6 +342,17 @@ class TestSignatures:
         assert "input 'x' has the shape (8,)" in problems[0]
         assert "output 'ids' has the shape ()" in problems[1]
 
+    def test_tensors_that_cannot_be_asked_for(self, version: Path) -> None:
+        def exchange(meta_graph: Any) -> None:
+            outputs = meta_graph.signature_def["serving_default"].outputs
+            outputs["ids"].name = "nowhere:0"
+            outputs["scores"].coo_sparse.values_tensor_name = "values:0"
+
+        edit(version, exchange)
+        ids, scores = problems_of(version)
+        assert "output 'ids' is the tensor nowhere:0, which the graph lacks" in ids
+        assert "output 'scores' is no dense tensor" in scores
+
     def test_no_default(self, tmp_path: Path) -> None:
         module = module_of(lambda x: {"scores": x}, tf.TensorSpec([None], name="x"))
         path = save(module, tmp_path / "1", rank=module.serve)
@@ -348,6 +400,11 @@ class TestRequests:
     def test_damaged_warmup_file(self, version: Path) -> None:
         file = version / exports.WARMUP
         file.write_bytes(file.read_bytes()[:-1])
+        assert "tf_serving_warmup_requests cannot be read" in problem_of(version)
+
+    def test_warmup_file_of_something_else(self, version: Path) -> None:
+        with tf.io.TFRecordWriter(str(version / exports.WARMUP)) as writer:
+            writer.write(b"ann")
         assert "tf_serving_warmup_requests cannot be read" in problem_of(version)
 
     def test_too_many_warmup_records(self, version: Path) -> None:

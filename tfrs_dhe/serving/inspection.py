@@ -9,9 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrs_dhe.serving._samples import read_samples
 from tfrs_dhe.serving._verification.graph import Graph
-from tfrs_dhe.serving._verification.recorded_requests import WARMUP_PATH
+from tfrs_dhe.serving._verification.recorded_requests import (
+    WARMUP_PATH,
+    samples_of,
+)
 from tfrs_dhe.serving._verification.saved_model import (
     VARIABLES,
     SavedModel,
@@ -130,7 +132,7 @@ def inspect(version_path: Path | str) -> Inspection:
         _ops(model),
         _parameters(model),
         _sizes(model.path),
-        len(read_samples(model.path)),
+        len(samples_of(model.path)),
         _num_records(model.path / WARMUP_PATH),
         _manifest(model.path / _MANIFEST_PATH),
     )

@@ -11,7 +11,7 @@ from tfrs_dhe.serving._verification.files import (
     variable_file_problems,
 )
 from tfrs_dhe.serving._verification.graph import Graph
-from tfrs_dhe.serving._verification.ops import op_problems
+from tfrs_dhe.serving._verification.ops import needed_ops, op_problems
 from tfrs_dhe.serving._verification.recorded_requests import (
     WARMUP_PATH,
     sample_requests,
@@ -102,7 +102,12 @@ def verify(
     The graph is checked for: ops that are not registered or have no CPU kernel
     without Python, XLA's `jit_compile`, variables and tables that are read and never
     filled, missing or damaged files of variables and assets, files outside of the
-    directory, and signatures that are not for batches of any size.
+    directory, and signatures that are not for batches of any size. Ops of libraries
+    that a server may have besides TensorFlow, such as TensorFlow Text, count as not
+    registered.
+
+    Everything runs on the CPU, so the samples have to be recorded there: a GPU's
+    answers differ by more than is allowed here, a millionth of the largest.
 
     ```
     >>> import tempfile
@@ -151,6 +156,11 @@ def verify(
     samples, wrong_samples = sample_requests(model)
     warmup, wrong_records, notes = _warmup(model)
     problems += [*wrong_samples, *wrong_records]
+    notes += [
+        f"the variables of function {name} could not be traced; only running tells "
+        "whether they are filled"
+        for name in graph.untraced
+    ]
     run = Replay((), None, None, None)
     if dynamic:
         run = replay(path, [*(warmup or ()), *samples], timeout)
@@ -162,14 +172,7 @@ def verify(
     return Verification(
         path,
         tuple(model.signatures),
-        len(
-            {
-                node.op
-                for outputs in model.entries().values()
-                for _, node in graph.walk(outputs)
-            }
-            - set(graph.functions)
-        ),
+        len(needed_ops(model, graph)),
         len(read_resources(model, graph)),
         len(samples) if dynamic else None,
         len(warmup) if dynamic and warmup is not None else None,

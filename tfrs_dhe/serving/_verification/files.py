@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from tfrs_dhe.serving._verification.graph import Graph, Scope, data_inputs
+from tfrs_dhe.serving._verification.graph import Graph, Scope
+from tfrs_dhe.serving._verification.nodes import attribute, data_inputs
 from tfrs_dhe.serving._verification.registry import Registry
 from tfrs_dhe.serving._verification.saved_model import ASSETS, VARIABLES, SavedModel
 
@@ -112,7 +113,7 @@ def _constants(
         seen.add((at, node.name))
         if at is graph.main and node.name in model.asset_tensors:
             continue
-        if node.op == "Const" and node.attr["dtype"].type == types_pb2.DT_STRING:
+        if node.op == "Const" and attribute(node, "dtype").type == types_pb2.DT_STRING:
             yield from filter(None, _strings(node))
         references += [(at, each) for each in data_inputs(node)]
 

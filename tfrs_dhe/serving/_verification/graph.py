@@ -11,6 +11,8 @@ from typing import Any
 
 from tensorflow.core.framework import types_pb2
 
+from tfrs_dhe.serving._verification.nodes import called, data_inputs, parts
+
 # What comes out is what went in.
 _PASSING = frozenset(
     (
@@ -65,13 +67,19 @@ class Graph:
       graph_def: The GraphDef.
       handle_ops: Names of the ops that make handles of resources. Without them,
         resources are not traced into functions.
+
+    Attributes:
+      main: The main graph.
+      functions: The FunctionDefs by their names.
+      untraced: The functions met so far whose resources could not be told.
     """
 
     def __init__(self, graph_def: Any, handle_ops: Collection[str] = ()):
         self._handle_ops = handle_ops
         self.main = Scope("", {node.name: node for node in graph_def.node})
         self.functions = {f.signature.name: f for f in graph_def.library.function}
-        self._bodies: dict[str, dict[str, Any]] = {}
+        self._bodies: dict[str, Scope] = {}
+        self.untraced: dict[str, None] = {}
         self._calls: dict[tuple[Scope, str], list[Scope]] = {}
 
     def walk(self, outputs: Sequence[str]) -> Iterator[tuple[Scope, Any]]:
@@ -99,6 +107,22 @@ class Graph:
                 yield scope, node
                 scopes += self.calls(scope, node)
 
+    def body(self, name: str) -> Scope:
+        """Returns a function's body, without a call of it.
+
+        Args:
+          name: The function's name.
+        """
+        if name not in self._bodies:
+            function = self.functions[name]
+            self._bodies[name] = Scope(
+                name,
+                {node.name: node for node in function.node_def},
+                [function.ret[arg.name] for arg in function.signature.output_arg],
+                types={arg.name: arg.type for arg in function.signature.input_arg},
+            )
+        return self._bodies[name]
+
     def calls(self, scope: Scope, node: Any) -> list[Scope]:
         """Returns the calls of functions that a node makes.
 
@@ -110,7 +134,7 @@ class Graph:
         if key not in self._calls:
             self._calls[key] = [
                 self._call(scope, node, name)
-                for name in self._called(node)
+                for name in called(node)
                 if name in self.functions and name not in scope.callers
             ]
         return self._calls[key]
@@ -144,7 +168,7 @@ class Graph:
                     return None
                 scope, reference = argument
                 continue
-            name, index = _parts(reference)
+            name, index = parts(reference)
             node = scope.nodes.get(name)
             if node is None:
                 return None
@@ -161,7 +185,7 @@ class Graph:
         return None
 
     def _needed(self, outputs: Sequence[str]) -> Iterator[Any]:
-        names = [_parts(output)[0] for output in outputs]
+        names = [parts(output)[0] for output in outputs]
         seen = set()
         while names:
             name = names.pop()
@@ -170,32 +194,18 @@ class Graph:
                 continue
             seen.add(name)
             yield node
-            names += [_parts(reference)[0] for reference in node.input]
-
-    def _called(self, node: Any) -> list[str]:
-        names = [node.op]
-        for value in node.attr.values():
-            if value.HasField("func"):
-                names.append(value.func.name)
-            names += [function.name for function in value.list.func]
-        return names
+            names += [parts(reference)[0] for reference in node.input]
 
     def _call(self, scope: Scope, node: Any, name: str) -> Scope:
-        function = self.functions[name]
-        if name not in self._bodies:
-            self._bodies[name] = {n.name: n for n in function.node_def}
-        types = {arg.name: arg.type for arg in function.signature.input_arg}
-        return Scope(
-            name,
-            self._bodies[name],
-            [function.ret[arg.name] for arg in function.signature.output_arg],
-            self._arguments(scope, node, types),
-            types,
-            scope.callers | {name},
+        body = self.body(name)
+        return dataclasses.replace(
+            body,
+            parameters=self._arguments(scope, node, body),
+            callers=scope.callers | {name},
         )
 
     def _arguments(
-        self, scope: Scope, node: Any, types: Mapping[str, int]
+        self, scope: Scope, node: Any, body: Scope
     ) -> dict[str, tuple[Scope, str] | None]:
         """Matches the parameters of a function with the inputs of the node.
 
@@ -204,6 +214,7 @@ class Graph:
         take further inputs after them, so resources are matched in their own order,
         which nothing else disturbs.
         """
+        types = body.types
         inputs = data_inputs(node)
         last = inputs[max(0, len(inputs) - len(types)) :]
         missing = len(types) - len(last)
@@ -215,6 +226,8 @@ class Graph:
         if wanted:
             given = [ref for ref in inputs if self._is_resource(scope, ref)]
             known = len(given) == len(wanted)
+            if not known:
+                self.untraced[body.function] = None
             for i, name in enumerate(wanted):
                 arguments[name] = (scope, given[i]) if known else None
         return arguments
@@ -229,14 +242,3 @@ class Graph:
         followed = [n for n, dtype in scope.types.items() if dtype in _FOLLOWED]
         origins = (self.origin(scope, name) for name in followed)
         return (scope.function, *((o[0], o[1].name) if o else None for o in origins))
-
-
-def data_inputs(node: Any) -> list[str]:
-    """Returns the inputs of a node without those that only order it."""
-    return [reference for reference in node.input if not reference.startswith("^")]
-
-
-def _parts(reference: str) -> tuple[str, int]:
-    """Splits `node`, `node:1`, `node:output:1` or `^node` into name and index."""
-    name, *rest = reference.removeprefix("^").split(":")
-    return name, int(rest[-1]) if rest else 0

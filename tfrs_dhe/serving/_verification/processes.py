@@ -1,9 +1,18 @@
 """Scripts of this folder, run in a Python process of their own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+_ENVIRONMENT = {
+    # Kernels are looked for on the CPU; and the memory of a GPU may all belong to the
+    # process that asks.
+    "CUDA_VISIBLE_DEVICES": "-1",
+    # Only errors, of which the last are shown.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
 
 
 def run_script(
@@ -26,6 +35,7 @@ def run_script(
         # -P: the folder of the script stays off the path of imports, where its
         # neighbours would hide modules of the same names.
         [sys.executable, "-P", str(script), *arguments],
+        env={**os.environ, **_ENVIRONMENT},
         capture_output=True,
         timeout=timeout,
         check=False,

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 
 from tfrs_dhe.serving._samples import SAMPLES_PATH, Sample, read_samples
 from tfrs_dhe.serving._verification.saved_model import SavedModel
@@ -44,11 +44,31 @@ def sample_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
       The requests, and a sentence for each sample that does not fit.
     """
     try:
-        samples = read_samples(model.path)
-    except (KeyError, ValueError) as error:
-        return [], [f"{SAMPLES_PATH} cannot be read: {error}. Export the model again."]
-    requests = [_of_sample(f"sample {i}", sample) for i, sample in enumerate(samples)]
+        samples = samples_of(model.path)
+    except ValueError as error:
+        return [], [str(error)]
+    requests = [
+        Request(f"sample {i}", sample.signature, sample.inputs, sample.outputs)
+        for i, sample in enumerate(samples)
+    ]
     return _fitting(model, requests)
+
+
+def samples_of(version_path: Path) -> list[Sample]:
+    """Returns the recorded samples of a version.
+
+    Args:
+      version_path: The version's directory.
+
+    Raises:
+      ValueError: If the file is damaged.
+    """
+    try:
+        return read_samples(version_path)
+    except (KeyError, TypeError, ValueError, message.DecodeError) as error:
+        raise ValueError(
+            f"{SAMPLES_PATH} cannot be read: {error}. Export the model again."
+        ) from None
 
 
 def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
@@ -73,7 +93,7 @@ def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
             prediction_log_pb2.PredictionLog.FromString(record)
             for record in tf.compat.v1.io.tf_record_iterator(str(path))
         ]
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, message.DecodeError) as error:
         return [], [f"{WARMUP_PATH} cannot be read: {error}. Write it again."]
     if len(records) > _MOST_WARMUP_RECORDS:
         problems.append(
@@ -83,7 +103,14 @@ def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
     for i, record in enumerate(records):
         kind = record.WhichOneof("log_type")
         if kind == "predict_log":
-            requests.append(_of_predict(f"warmup record {i}", record.predict_log))
+            asked = record.predict_log.request
+            try:
+                inputs = {k: tf.make_ndarray(x) for k, x in asked.inputs.items()}
+            except (TypeError, ValueError) as error:
+                problems.append(f"warmup record {i} holds no tensor: {error}")
+                continue
+            signature = asked.model_spec.signature_name or DEFAULT
+            requests.append(Request(f"warmup record {i}", signature, inputs))
         else:
             problems.append(
                 f"warmup record {i} is a {kind} and no predict_log, which is all that "
@@ -91,15 +118,6 @@ def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
             )
     fitting, others = _fitting(model, requests)
     return fitting, problems + others
-
-
-def _of_sample(name: str, sample: Sample) -> Request:
-    return Request(name, sample.signature, sample.inputs, sample.outputs)
-
-
-def _of_predict(name: str, log: Any) -> Request:
-    inputs = {name: tf.make_ndarray(x) for name, x in log.request.inputs.items()}
-    return Request(name, log.request.model_spec.signature_name or DEFAULT, inputs)
 
 
 def _fitting(

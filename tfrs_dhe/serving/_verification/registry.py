@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.framework import kernel_def_pb2, op_def_pb2, types_pb2
 
 from tfrs_dhe.serving._verification import processes
+from tfrs_dhe.serving._verification.nodes import attribute
 
 # Kernels for any device, such as that of NoOp, are registered as DEFAULT.
 _CPU = ("CPU", "DEFAULT")
@@ -70,7 +71,7 @@ class Registry:
         return f"op {node.op} has no CPU kernel for {self._types(node)}"
 
     def _fits(self, kernel: Any, node: Any) -> bool:
-        if kernel.label != node.attr["_kernel"].s.decode():
+        if kernel.label != attribute(node, "_kernel").s.decode():
             return False
         return all(
             set(self._types_of(node, constraint.name))

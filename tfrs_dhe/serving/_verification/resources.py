@@ -9,7 +9,8 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfrs_dhe.serving._verification.graph import Graph, Scope, data_inputs
+from tfrs_dhe.serving._verification.graph import Graph, Scope
+from tfrs_dhe.serving._verification.nodes import attribute, data_inputs
 from tfrs_dhe.serving._verification.saved_model import SavedModel
 
 _VARIABLE = "VarHandleOp"
@@ -112,6 +113,6 @@ def _resource(scope: Scope, node: Any) -> Resource | None:
         kind = "table"
     else:
         return None
-    shared = node.attr["shared_name"].s.decode()
+    shared = attribute(node, "shared_name").s.decode()
     own = f"{scope.function}/{node.name}" if scope.function else node.name
     return kind, shared or own

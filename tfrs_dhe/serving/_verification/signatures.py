@@ -1,6 +1,6 @@
 """Whether the signatures keep what clients and TF Serving's batching rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -26,21 +26,37 @@ def signature_problems(model: SavedModel) -> list[str]:
             f"there is no signature {DEFAULT!r}, which clients call by default; there "
             f"is {sorted(signatures)}. Export with signatures={{{DEFAULT!r}: ...}}."
         )
+    nodes = {node.name for node in model.meta_graph.graph_def.node}
     for name, signature in signatures.items():
         for kind, tensors in (
             ("input", signature.inputs),
             ("output", signature.outputs),
         ):
             problems += [
-                f"signature {name!r}: {kind} {each!r} has the shape {shape}, whose "
-                "first dimension is not free. Write it for batches of any size: "
-                "tf.TensorSpec([None, ...])."
+                f"signature {name!r}: {kind} {each!r} {problem}"
                 for each, info in sorted(tensors.items())
-                if not _is_batch(shape := shape_of(info))
+                if (problem := _tensor_problem(info, nodes))
             ]
         if not signature.outputs:
             problems.append(f"signature {name!r} has no outputs.")
     return problems + _companion_problems(signatures)
+
+
+def _tensor_problem(info: Any, nodes: Collection[str]) -> str:
+    if info.WhichOneof("encoding") != "name":
+        return (
+            "is no dense tensor, and TF Serving answers no others. Take the parts of "
+            "a sparse or ragged one as inputs or outputs of their own."
+        )
+    if info.name.partition(":")[0] not in nodes:
+        return f"is the tensor {info.name}, which the graph lacks. Export again."
+    shape = shape_of(info)
+    if shape.rank is None or shape.rank == 0 or shape[0] is not None:
+        return (
+            f"has the shape {shape}, whose first dimension is not free. Write it for "
+            "batches of any size: tf.TensorSpec([None, ...])."
+        )
+    return ""
 
 
 def shape_of(info: Any) -> tf.TensorShape:
@@ -50,10 +66,6 @@ def shape_of(info: Any) -> tf.TensorShape:
       info: The TensorInfo of an input or output.
     """
     return tf.TensorShape(info.tensor_shape)
-
-
-def _is_batch(shape: tf.TensorShape) -> bool:
-    return shape.rank is not None and shape.rank > 0 and shape[0] is None
 
 
 def _companion_problems(signatures: Mapping[str, Any]) -> list[str]:
