@@ -115,11 +115,11 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
     file.write_bytes(parsed.SerializeToString())
 
 
-def ask_v1(path: Path, ids: Sequence[str] = ("ann",)) -> dict[str, np.ndarray]:
-    """Asks the first signature of a version as a server does: by its graph."""
+def ask_v1(path: Path, batch: Sequence[Any] = ("ann",)) -> dict[str, np.ndarray]:
+    """Asks the default signature of a version as a server does: by its graph."""
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
         signature = loaded.signature_def["serving_default"]
         (name,) = (info.name for info in signature.inputs.values())
         fetches = {key: info.name for key, info in signature.outputs.items()}
-        return session.run(fetches, {name: list(ids)})
+        return session.run(fetches, {name: list(batch)})

@@ -205,31 +205,51 @@ class TestResources:
             with pytest.raises(tf.errors.FailedPreconditionError):
                 ask_v1(path)
 
-    def test_function_called_with_two_variables(self, version: Path) -> None:
-        # Of the handles passed to the branches of the cond, one is exchanged for that
-        # of a variable of the same name as no other.
+    @pytest.mark.parametrize("name", ["first", "second", "branch", "loop", "mapped"])
+    def test_handle_of_another_variable(self, tmp_path: Path, name: str) -> None:
+        module = tf.Module()
+        module.variables_by_use = {
+            each: tf.Variable(1.0, name=each)
+            for each in ("first", "second", "branch", "loop", "mapped")
+        }
+        variables = module.variables_by_use
+        times = tf.function(lambda x, factor: x * factor)
+
+        def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            # The same function twice, each time with a variable of its own.
+            x = times(times(x, variables["first"]), variables["second"])
+            x = tf.cond(tf.size(x) > 1, lambda: x * variables["branch"], lambda: x)
+            x = tf.while_loop(
+                lambda i, _: i < 2,
+                lambda i, x: (i + 1, x + variables["loop"]),
+                (0, x),
+            )[1]
+            mapped = tf.data.Dataset.range(2).map(
+                lambda i: tf.cast(i, tf.float32) * variables["mapped"]
+            )
+            return {"scores": mapped.reduce(x, lambda total, each: total + each)}
+
+        module.serve = tf.function(
+            serve, input_signature=[tf.TensorSpec([None], tf.float32, "x")]
+        )
+        path = save(module, tmp_path / "1")
+        verify(path, dynamic=False)
+
         def exchange(meta_graph: Any) -> None:
             nodes = meta_graph.graph_def.node
-            (branch,) = (
-                n.name
-                for n in nodes
-                if n.op == "VarHandleOp" and n.attr["shared_name"].s == b"Variable_1"
-            )
-            stray = nodes.add(name="stray", op="VarHandleOp")
+            stray = nodes.add(name="stray")
+            stray.CopyFrom(next(node for node in nodes if node.name == name))
+            stray.name = "stray"
             stray.attr["shared_name"].s = b"stray"
-            stray.attr["dtype"].type = tf.float32.as_datatype_enum
-            stray.attr["shape"].shape.SetInParent()
-            (output,) = {
-                info.name.partition(":")[0]
-                for info in meta_graph.signature_def["serving_default"].outputs.values()
-            }
-            (call,) = (n for n in nodes if n.name == output)
-            call.input[list(call.input).index(branch)] = "stray"
+            signature = meta_graph.signature_def["serving_default"]
+            output = signature.outputs["scores"].name.partition(":")[0]
+            (call,) = (node for node in nodes if node.name == output)
+            call.input[list(call.input).index(name)] = "stray"
 
-        edit(version, exchange)
-        assert "variable 'stray' is read by signature" in problem_of(version)
+        edit(path, exchange)
+        assert "variable 'stray' is read by signature" in problem_of(path)
         with pytest.raises(tf.errors.FailedPreconditionError, match="stray"):
-            ask_v1(version)
+            ask_v1(path, [1.0, 2.0])
 
     def test_what_cannot_be_traced_is_noted(self, version: Path) -> None:
         def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.exports import USER_ID, save
 from tfrs_dhe import layers
 from tfrs_dhe._keras import is_legacy, keras, tfrs
 from tfrs_dhe.serving import verify
@@ -15,7 +14,6 @@ from tfrs_dhe.serving._samples import Sample, write_samples
 MOVIES = tf.constant([f"/movies/{i}" for i in range(200)])
 # Hashed by another part of the graph than shorter ones.
 LONG = "a name that is longer than thirty-two bytes"
-with_tfrs = pytest.mark.skipif(tfrs is None, reason="TFRS needs legacy Keras.")
 
 
 def record(path: Path, ids: list[str]) -> None:
@@ -31,7 +29,7 @@ def record(path: Path, ids: list[str]) -> None:
     write_samples(path, samples)
 
 
-@with_tfrs
+@pytest.mark.skipif(tfrs is None, reason="TFRS needs legacy Keras.")
 def test_brute_force_behind_a_lookup(tmp_path: Path) -> None:
     users = [f"user {i}" for i in range(20)]
     tower = keras.Sequential(
@@ -46,27 +44,6 @@ def test_brute_force_behind_a_lookup(tmp_path: Path) -> None:
     report = verify(tmp_path / "1")
     # The rows, the candidates, their identifiers, and the lookup's table.
     assert (report.num_samples, report.num_resources) == (3, 4)
-
-
-@with_tfrs
-def test_mach_index(tmp_path: Path) -> None:
-    tower = keras.Sequential(
-        [layers.DeepHashEmbedding(8, hidden_dim=16, num_hashes=32)]
-    )
-    index = layers.factorized_top_k.MACH(layers.MACHHead(64, 4), tower, k=5)
-    index.index(MOVIES)
-    module = tf.Module()
-    module.index = index
-
-    @tf.function(input_signature=[USER_ID])
-    def serve(user_id: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, ids = index(user_id)
-        return {"scores": scores, "ids": ids}
-
-    serve(tf.constant(["ann"]))
-    path = save(module, tmp_path / "1", serving_default=serve)
-    record(path, ["ann", "bob", LONG, "\u00e9", ""])
-    assert verify(path).num_samples == 3
 
 
 def test_embedding_exported_by_keras(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrs_dhe.serving._verification.graph import Graph
 from tfrs_dhe.serving._verification.recorded_requests import (
     WARMUP_PATH,
+    records_of,
     samples_of,
 )
 from tfrs_dhe.serving._verification.saved_model import (
@@ -193,7 +194,7 @@ def _num_records(path: Path) -> int:
     if not path.exists():
         return 0
     try:
-        return sum(1 for _ in tf.compat.v1.io.tf_record_iterator(str(path)))
+        return sum(1 for _ in records_of(path))
     except tf.errors.OpError as error:
         raise ValueError(
             f"{path} cannot be read: {error.message}. Write it again."

@@ -1,7 +1,7 @@
 """The requests that a version is tried with: its samples and warmup records."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,15 @@ def samples_of(version_path: Path) -> list[Sample]:
         ) from None
 
 
+def records_of(path: Path) -> Iterator[bytes]:
+    """Returns the records of a TFRecord file.
+
+    Args:
+      path: The file; tf.errors.OpError is raised where it is damaged.
+    """
+    return tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+
+
 def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
     """Returns the warmup records that fit the signatures, and what is wrong.
 
@@ -91,7 +100,7 @@ def warmup_requests(model: SavedModel) -> tuple[list[Request], list[str]]:
     try:
         records = [
             prediction_log_pb2.PredictionLog.FromString(record)
-            for record in tf.compat.v1.io.tf_record_iterator(str(path))
+            for record in records_of(path)
         ]
     except (tf.errors.OpError, message.DecodeError) as error:
         return [], [f"{WARMUP_PATH} cannot be read: {error}. Write it again."]
