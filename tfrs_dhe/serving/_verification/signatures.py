@@ -45,8 +45,8 @@ def signature_problems(model: SavedModel) -> list[str]:
 def _tensor_problem(info: Any, nodes: Collection[str]) -> str:
     if info.WhichOneof("encoding") != "name":
         return (
-            "is no dense tensor, and TF Serving answers no others. Take the parts of "
-            "a sparse or ragged one as inputs or outputs of their own."
+            "is no dense tensor, and TF Serving answers no others. Take padded lists "
+            "and a mask in place of a sparse or ragged one."
         )
     if info.name.partition(":")[0] not in nodes:
         return f"is the tensor {info.name}, which the graph lacks. Export again."
