@@ -1,0 +1,1 @@
+"""The checks behind `tfrs_dhe.serving.verify`, one file for each kind."""
