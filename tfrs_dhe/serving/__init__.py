@@ -1,1 +1,5 @@
 """From a trained model to a directory that stock TF Serving answers from."""
+
+from tfrs_dhe.serving._export import export
+
+__all__ = ["export"]
