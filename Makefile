@@ -7,7 +7,10 @@ READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported.
 WITHOUT_TFRS := tests/layers tests/mach \
 	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
-	tests/models/test_training_run.py
+	tests/models/test_training_run.py \
+	tests/serving/test_configs.py tests/serving/test_export.py \
+	tests/serving/test_export_errors.py tests/serving/test_updates.py \
+	tests/serving/test_version_directory.py
 
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3

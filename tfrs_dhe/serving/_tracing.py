@@ -19,13 +19,19 @@ def trace(signature: Signature) -> Any:
         does what TF Serving cannot do.
     """
     made: list[str] = []
+    # As they were: AutoGraph puts its own stack into their messages.
+    raised: list[Exception] = []
 
     def refuse(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
         made.append(str(kwargs.get("name")))
         raise ValueError(f"no weight may be made now, but `{made[-1]}` was")
 
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return signature.call(inputs)
+        try:
+            return signature.call(inputs)
+        except Exception as error:
+            raised.append(error)
+            raise
 
     try:
         with tf.variable_creator_scope(refuse):
@@ -35,7 +41,7 @@ def trace(signature: Signature) -> Any:
             raise ValueError(_no_weights(made)) from error
         raise ValueError(
             f"Signature `{signature.name}` cannot be called with {_words(signature)}: "
-            f"{error}"
+            f"{raised[0] if raised else error}"
         ) from error
     if made:  # Keras 3 goes on where a weight could not be made.
         raise ValueError(_no_weights(made))
