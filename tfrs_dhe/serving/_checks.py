@@ -6,19 +6,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrs_dhe._keras import keras
+from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
 from tfrs_dhe.serving._resources import variable_of
 
 
 def check_built(layer: Any, name: str) -> None:
-    """Raises a ValueError if a layer has never been called.
+    """Raises a ValueError if a layer of Keras 3 has never been called.
+
+    To trace it would leave it with weights that are none. (Legacy Keras makes weights
+    while it is traced, which is refused then.)
 
     Args:
       layer: A layer, or something that is none.
       name: How the user knows it.
     """
-    if isinstance(layer, keras.layers.Layer) and not layer.built:
+    if is_legacy or not isinstance(layer, keras.layers.Layer):
+        return
+    if not layer.built and not layer.weights:
         raise ValueError(
             f"`{name}` ({layer.name}) has no weights yet: they are made at its first "
             "call. Train it, or call it and load its weights, before it is exported."
