@@ -127,6 +127,7 @@ def test_batch_normalization_that_saw_no_batch(kind: str, tmp_path: Path) -> Non
     [
         ({}, "at least one input"),
         ({"user id": ROWS}, "'user id'"),
+        ({"a": {"x": ROWS}, "b": {"x": ROWS}}, "several dicts with `x`"),
         (ROWS[:0], "leading batch dimension of at least 1"),
         (1.5, "leading batch dimension of at least 1"),
         ({"a": ROWS, "b": ROWS[:1]}, "same number of rows"),

@@ -94,9 +94,10 @@ def export(
         its weights.
       base_path: The directory of the model's versions; made if it is not there.
       sample_inputs: Rows of a typical request: a tensor, array or list [n, ...] of
-        at least one row, or a dict of such by the names of the inputs. Of lists,
-        integers are int64. A dict whose names are arguments of the servable's `call`
-        is passed as these, and any other one as the one argument.
+        at least one row, or a dict of such by the names of the inputs. (A dict in it
+        adds its entries.) Of lists, integers are int64. A dict whose names are
+        arguments of the servable's `call` is passed as these, and any other one, or
+        one for an index, as the one argument.
       input_name: The name of the input, where it is a single tensor.
       output_name: The name of the output of a model or layer that returns a tensor.
       any_length: Names of inputs [batch, length, ...] whose length may differ
@@ -186,7 +187,8 @@ def _signatures_of(
                 f"`scores` and `ids`. Received: {output_name!r}."
             )
         index = _indexes.served_index(servable, k)
-        _checks.check_built(index.query_model, "servable.query_model")
+        for name in ("query_model", "head"):
+            _checks.check_built(getattr(servable, name, None), f"servable.{name}")
         has_embeddings = index.query_model is not None
         return _signatures.signatures_of_index(
             index,

@@ -15,12 +15,13 @@ class SampleInputs:
     Attributes:
       tensors: Tensors [num_rows, ...] by the names of the inputs.
       specs: What a request may have in their place, by the same names.
-      is_single: Whether the model takes the one tensor itself, not a dict of it.
+      form: What the model takes, with names of inputs in place of tensors: a name
+        or a dict, which may hold dicts.
     """
 
     tensors: Mapping[str, tf.Tensor]
     specs: Mapping[str, tf.TensorSpec]
-    is_single: bool
+    form: Any
 
     def batch(self, size: int) -> dict[str, tf.Tensor]:
         """Returns `size` rows, repeated from the first where there are fewer."""
@@ -31,10 +32,7 @@ class SampleInputs:
 
     def argument(self, tensors: Mapping[str, tf.Tensor]) -> Any:
         """Returns tensors by name in the form that the model takes them."""
-        if self.is_single:
-            (tensor,) = tensors.values()
-            return tensor
-        return dict(tensors)
+        return _in_form(self.form, tensors)
 
 
 def read_sample_inputs(
@@ -44,23 +42,17 @@ def read_sample_inputs(
 
     Args:
       sample_inputs: A tensor, array or list with a leading batch dimension, or a
-        dict of such.
+        dict of such, which may hold dicts: their entries are inputs as well.
       input_name: The name of the input, where it is a single one.
       any_length: The inputs whose second dimension may have any size in a request.
 
     Raises:
       ValueError: If they cannot be inputs of a signature.
     """
-    is_single = not isinstance(sample_inputs, Mapping)
-    inputs = {input_name: sample_inputs} if is_single else sample_inputs
+    inputs: dict[str, Any] = {}
+    form = _flatten(input_name, sample_inputs, inputs)
     if not inputs:
         raise ValueError("`sample_inputs` must have at least one input. Received: {}.")
-    for name in inputs:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(
-                "Names of inputs must be words of letters, digits and underscores "
-                f"that a request can have. Received: {name!r}."
-            )
     tensors = {name: _as_rows(name, values) for name, values in inputs.items()}
     sizes = {name: len(tensor) for name, tensor in tensors.items()}
     if len(set(sizes.values())) > 1:
@@ -79,7 +71,31 @@ def read_sample_inputs(
         name: tf.TensorSpec(_shape(x, name in any_length), x.dtype, name)
         for name, x in tensors.items()
     }
-    return SampleInputs(tensors, specs, is_single)
+    return SampleInputs(tensors, specs, form)
+
+
+def _flatten(name: Any, values: Any, inputs: dict[str, Any]) -> Any:
+    """Adds what is in nested dicts to `inputs`, and returns the form of them."""
+    if isinstance(values, Mapping):
+        return {key: _flatten(key, value, inputs) for key, value in values.items()}
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(
+            "Names of inputs must be words of letters, digits and underscores that a "
+            f"request can have. Received: {name!r}."
+        )
+    if name in inputs:
+        raise ValueError(
+            "A request has one input of a name, but `sample_inputs` has several dicts "
+            f"with `{name}`. Rename one in the model."
+        )
+    inputs[name] = values
+    return name
+
+
+def _in_form(form: Any, tensors: Mapping[str, tf.Tensor]) -> Any:
+    if isinstance(form, Mapping):
+        return {key: _in_form(inner, tensors) for key, inner in form.items()}
+    return tensors[form]
 
 
 def _shape(rows: tf.Tensor, any_length: bool) -> list[int | None]:

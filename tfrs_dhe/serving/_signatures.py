@@ -126,16 +126,16 @@ def caller(
     """
     parameters = inspect.signature(getattr(model, "call", model)).parameters
     options = {"training": False} if "training" in parameters else {}
-    names = set(samples.specs)
-    are_arguments = names <= set(parameters) - _NO_INPUTS
+    names = set(samples.form) if isinstance(samples.form, Mapping) else set()
+    are_arguments = names and names <= set(parameters) - _NO_INPUTS
 
     def call_by_keyword(inputs: Mapping[str, tf.Tensor]) -> Any:
-        return model(**inputs, **options)
+        return model(**samples.argument(inputs), **options)
 
     def call_with_one(inputs: Mapping[str, tf.Tensor]) -> Any:
         return model(samples.argument(inputs), **options)
 
-    if by_keyword and are_arguments and not samples.is_single:
+    if by_keyword and are_arguments:
         return call_by_keyword
     return call_with_one
 
