@@ -79,7 +79,7 @@ class Model(tfrs.Model):
 
     def call(self, features: Any, training: bool | None = None) -> Any:
         user = self.user_model(features["user_id"], training=training)
-        return self.score(tf.concat([user, features["genres"]], axis=1))
+        return self.score(tf.concat([user, features["side"]["genres"]], axis=1))
 
     def compute_loss(self, features: Any, training: bool = False) -> Any:
         scores = self(features, training=training)
@@ -89,9 +89,13 @@ class Model(tfrs.Model):
 def ranking() -> Case:
     model = Model()
     model.compile(optimizer="adam")
-    features = {"user_id": tf.constant(USERS), "genres": tf.eye(3, 4)}
+    features = {"user_id": tf.constant(USERS), "side": {"genres": tf.eye(3, 4)}}
     model.fit({**features, "rating": tf.ones([3, 1])}, verbose=0)
-    return Case(model, features, {"serving_default": lambda **x: {"scores": model(x)}})
+
+    def answer(user_id: Any, genres: Any) -> Any:
+        return {"scores": model({"user_id": user_id, "side": {"genres": genres}})}
+
+    return Case(model, features, {"serving_default": answer})
 
 
 CASES = {make.__name__: make for make in (of_strings, of_positions, of_stream, ranking)}
@@ -141,6 +145,23 @@ def test_candidates_of_a_stream_are_read_at_export(tmp_path: Path) -> None:
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     answer = serve(inputs=tf.constant([[0.0, 1.0]]))
     assert (answer["ids"].numpy().tolist(), answer["scores"].numpy()) == ([[2]], 4)
+
+
+def test_a_model_that_fails_for_one_row_is_refused(tmp_path: Path) -> None:
+    # TFRS squeezes the batch away, where it is of one row.
+    model = tfrs.experimental.models.Ranking(
+        layers.DeepHashEmbeddingCollection(
+            ["user_id"], 2, hidden_dim=4, num_hashes=4, normalization="layer"
+        ),
+        bottom_stack=tf.keras.Sequential([tf.keras.layers.Dense(2)]),
+        top_stack=tf.keras.Sequential([tf.keras.layers.Dense(1)]),
+    )
+    ids = {"user_id": tf.constant([1, 2], tf.int64)}
+    features = {"dense_features": tf.ones([2, 3]), "sparse_features": ids}
+    model(features)
+    with pytest.raises(ValueError, match="`serving_default` fails on 1 rows"):
+        serving.export(model, tmp_path / "base", features, warmup=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 class TaskOnly(tfrs.Model):
