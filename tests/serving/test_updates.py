@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.serving import exporting
-from tfrs_dhe import layers, serving
+from tfrs_dhe import layers, models, serving
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers.factorized_top_k import MACH
 
@@ -140,6 +140,18 @@ def test_a_new_catalogue_is_no_change(tmp_path: Path) -> None:
     index.add([9]).remove([5])
     paths.append(export(index, tmp_path, queries, exclusions=False))
     assert [path.name for path in paths] == ["1", "2"]
+
+
+@pytest.mark.filterwarnings("ignore:.*repetitions are missing", "ignore:.*buckets")
+def test_a_missing_repetition_may_come(tmp_path: Path) -> None:
+    heads = [layers.MACHHead(5, 2, repetitions=[r], embedding_dim=4) for r in range(2)]
+    queries = tf.ones([1, 4])
+    for held in (heads[1:], heads):
+        ensemble = models.MACHEnsemble(held)
+        index = MACH(ensemble, k=2, method="score_all").index(MOVIES)
+        index(queries)
+        export(index, tmp_path, queries, exclusions=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2"}
 
 
 def test_layers_may_move_and_come_but_not_go(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrs_dhe import layers
+from tfrs_dhe import layers, models
 
 #: Configuration of each layer that hashes, and the weights that are part of it.
 _CONSTANTS: dict[type, tuple[tuple[str, ...], str | None]] = {
@@ -41,7 +41,13 @@ def hash_constants(parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]
       parts: What a servable is made of, with paths.
     """
     found = {}
+    repetitions: dict[str, str] = {}
     for path, part in parts:
+        if isinstance(part, models.MACHEnsemble):
+            repetitions |= _paths_by_repetition(path, part)
+        for old, new in repetitions.items():
+            if path == old or path.startswith(f"{old}."):
+                path = new + path.removeprefix(old)
         for kind, (names, weight) in _CONSTANTS.items():
             if isinstance(part, kind):
                 constants: dict[str, Any] = {"layer": kind.__name__}
@@ -79,6 +85,16 @@ def changes(
         else:
             words.append(f"`{path}` ({old['layer']}) with {_in_words(old)} is gone")
     return words
+
+
+def _paths_by_repetition(path: str, ensemble: Any) -> dict[str, str]:
+    """Returns paths that stay when a missing repetition of an ensemble comes."""
+    paths = {}
+    for i, head in enumerate(ensemble.heads):
+        numbers = "_".join(map(str, head.repetitions))
+        for part in ("head", "query_model"):
+            paths[f"{path}.{part}_{i}"] = f"{path}.{part}_of_repetition_{numbers}"
+    return paths
 
 
 def _in_words(constants: Mapping[str, Any]) -> str:
