@@ -58,8 +58,11 @@ class MeanOfItems(keras.layers.Layer):
 
 
 def with_side_features() -> Case:
-    layer = layers.DeepHashEmbedding(4, hidden_dim=8, num_hashes=16)
-    inputs = {"ids": tf.constant(USERS), "side_features": tf.eye(3, 2)}
+    layer = layers.DeepHashEmbedding(
+        4, hidden_dim=8, num_hidden_layers=2, num_hashes=16
+    )
+    ids = tf.constant([1, 2**62, -1], tf.int64)
+    inputs = {"ids": ids, "side_features": tf.eye(3, 2)}
     for _ in range(3):
         layer(**inputs, training=True)
     return Case(
@@ -175,9 +178,8 @@ def test_only_what_is_read_is_saved(exports: Any) -> None:
     _, path, _ = exports["with_side_features"]
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     sizes = [np.prod(s, dtype=int) for s in reader.get_variable_to_shape_map().values()]
-    # 18 numbers in, 8 hidden units five times, 4 out; the rest is bookkeeping.
-    hidden = [18 * 8, *[8 * 8] * 4]
-    parameters = sum(hidden) + 5 * 4 * 8 + (8 * 4 + 4)
+    # 18 numbers in, two layers of 8 normalized units, 4 out.
+    parameters = 18 * 8 + 8 * 8 + 2 * 4 * 8 + (8 * 4 + 4)
     manifest = read_manifest(path)
     assert manifest["num_parameters"] == parameters
     assert sum(sizes) == parameters + 1  # the graph of objects, one string

@@ -127,7 +127,7 @@ def caller(
     parameters = inspect.signature(getattr(model, "call", model)).parameters
     options = {"training": False} if "training" in parameters else {}
     names = set(samples.form) if isinstance(samples.form, Mapping) else set()
-    are_arguments = names and names <= set(parameters) - _NO_INPUTS
+    are_arguments = bool(names) and names <= set(parameters) - _NO_INPUTS
 
     def call_by_keyword(inputs: Mapping[str, tf.Tensor]) -> Any:
         return model(**samples.argument(inputs), **options)
