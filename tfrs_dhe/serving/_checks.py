@@ -40,7 +40,8 @@ def check_trained(parts: Iterable[tuple[str, Any]], resources: list[Any]) -> Non
     read = {id(resource) for resource in resources}
     kinds = (RowWeightedBatchNormalization, keras.layers.BatchNormalization)
     for path, part in parts:
-        if not isinstance(part, kinds):
+        # A layer that is not used may have no statistics.
+        if not isinstance(part, kinds) or not part.built:
             continue
         mean = variable_of(part.moving_mean)
         if id(mean) not in read:
