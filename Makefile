@@ -5,9 +5,12 @@ PYTEST_ARGS ?= -q -n 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported.
-WITHOUT_TFRS := tests/layers tests/mach tests/serving \
+WITHOUT_TFRS := tests/layers tests/mach \
 	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
-	tests/models/test_training_run.py
+	tests/models/test_training_run.py \
+	tests/serving/test_export.py tests/serving/test_export_errors.py \
+	tests/serving/test_native.py tests/serving/test_updates.py \
+	tests/serving/test_verification.py tests/serving/test_version_directory.py
 
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3

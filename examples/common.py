@@ -184,7 +184,7 @@ def trained_size(model: Any) -> dict[str, int]:
     }
 
 
-def query_in_a_fresh_process(path: str, request: Mapping[str, Any]) -> Any:
+def query_in_a_fresh_process(path: str | Path, request: Mapping[str, Any]) -> Any:
     """Returns what a SavedModel answers in a process with only TensorFlow.
 
     Args:

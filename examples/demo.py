@@ -158,23 +158,8 @@ def train(model, learning_rate, epochs, batches):
 
 
 def export(model, movies, query, path):
-    """Writes the index with its query tower as one SavedModel."""
-    # Keras notes for each tower that it cannot be made again from its arguments;
-    # nobody wants to, a SavedModel has its graph.
-    tf.get_logger().setLevel("ERROR")
-    index = model.make_index(movies, k=5)
-    specs = {
-        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)
-        for name, x in query.items()
-    }
-
-    @tf.function
-    def serve(**features):
-        scores, ids = index(features)
-        return {"scores": scores, "ids": ids}
-
-    signature = serve.get_concrete_function(**specs)
-    tf.saved_model.save(index, path, signatures={"serving_default": signature})
+    """Writes the index with its query tower as the next version of a served model."""
+    return tfrs_dhe.serving.export(model.make_index(movies, k=5), path, query)
 
 
 def main(argv=None):
@@ -185,7 +170,7 @@ def main(argv=None):
     parser.add_argument("--num-hashes", type=int, default=256)
     parser.add_argument("--num-hidden-layers", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.25)
-    parser.add_argument("--export-dir", help="where to keep the SavedModel")
+    parser.add_argument("--export-dir", help="where to keep the served versions")
     parser.add_argument("--output", help="JSON file for the figures")
     args = parser.parse_args(argv)
 
@@ -228,9 +213,8 @@ def main(argv=None):
     query["user_id"] = tf.constant([known["user_id"][0].numpy(), b"never seen before"])
     request = {name: x.numpy().tolist() for name, x in query.items()}
     with tempfile.TemporaryDirectory() as scratch:
-        path = args.export_dir or scratch
-        export(deep_hash, movies, query, path)
-        answer = common.query_in_a_fresh_process(path, request)
+        version = export(deep_hash, movies, query, args.export_dir or scratch)
+        answer = common.query_in_a_fresh_process(version, request)
     print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
     for user, ids in zip(query["user_id"].numpy(), answer["ids"], strict=True):
         print(f"  {user.decode()}: {', '.join(ids)}")

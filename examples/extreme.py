@@ -51,6 +51,27 @@ def label_counts(examples):
     return 1 + np.bincount(examples.labels, minlength=examples.num_labels)
 
 
+class PaddedTexts(tf.keras.layers.Layer):
+    """Reads what a request has in place of a tf.SparseTensor.
+
+    A text is a row of ids of features and a row of their values [batch, length], and
+    rows of fewer features are filled up with values of 0.
+    """
+
+    def __init__(self, trunk, num_features):
+        super().__init__()
+        self.trunk, self.num_features = trunk, num_features
+
+    def call(self, texts):
+        ids, values = texts["feature_ids"], texts["feature_values"]
+        present = tf.where(values != 0)
+        indices = tf.stack([present[:, 0], tf.gather_nd(ids, present)], axis=1)
+        shape = [tf.shape(ids, tf.int64)[0], self.num_features]
+        return self.trunk(
+            tf.SparseTensor(indices, tf.gather_nd(values, present), shape)
+        )
+
+
 class OneVsAll(tfrs_dhe.models.Model):
     """Has an output for every label."""
 
@@ -101,11 +122,11 @@ class MACHModel(tfrs_dhe.models.Model):
     def compute_loss(self, batch, training=False):
         return self.task(self.trunk(batch["features"]), candidate_ids=batch["labels"])
 
-    def make_index(self):
-        """Returns an index that takes features."""
+    def make_index(self, query_model=None):
+        """Returns an index that takes features, or what a query model takes."""
         return tfrs_dhe.layers.factorized_top_k.MACH(
             self.head,
-            self.trunk,
+            query_model or self.trunk,
             k=max(KS),
             aggregation="mean_log_probability",
             activation="sigmoid",
@@ -209,40 +230,27 @@ def popularity(train, test):
     return precisions(np.tile(best, (len(test), 1)), test)
 
 
-def export(index, num_features, path):
-    """Writes the index with its trunk as one SavedModel.
-
-    A request has the texts one after the other: the features of all of them, their
-    values, and how many features each text has.
-    """
-    tf.get_logger().setLevel("ERROR")  # Keras cannot rebuild it; it has its graph.
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.int64, "feature_ids"),
-            tf.TensorSpec([None], tf.float32, "feature_values"),
-            tf.TensorSpec([None], tf.int64, "row_lengths"),
-        ]
+def export(model, examples, path):
+    """Writes the index with its trunk as the next version of a served model."""
+    index = model.make_index(PaddedTexts(model.trunk, examples.num_features))
+    return tfrs_dhe.serving.export(
+        index,
+        path,
+        request_of(examples),
+        # Texts of a request may have any number of features.
+        any_length=["feature_ids", "feature_values"],
     )
-    def serve(feature_ids, feature_values, row_lengths):
-        ids = tf.RaggedTensor.from_row_lengths(feature_ids, row_lengths)
-        features = tf.SparseTensor(
-            tf.stack([ids.value_rowids(), feature_ids], axis=1),
-            feature_values,
-            tf.stack([ids.nrows(), tf.constant(num_features, tf.int64)]),
-        )
-        scores, labels = index(features)
-        return {"scores": scores, "ids": labels}
-
-    tf.saved_model.save(index, path, signatures={"serving_default": serve})
 
 
 def request_of(examples):
-    """Returns what the SavedModel takes for these examples."""
+    """Returns what the served model takes for these examples."""
+    splits = examples.feature_splits
     return {
-        "feature_ids": examples.feature_ids.tolist(),
-        "feature_values": examples.feature_values.tolist(),
-        "row_lengths": np.diff(examples.feature_splits).tolist(),
+        name: tf.RaggedTensor.from_row_splits(values, splits).to_tensor()
+        for name, values in (
+            ("feature_ids", examples.feature_ids.astype(np.int64)),
+            ("feature_values", examples.feature_values.astype(np.float32)),
+        )
     }
 
 
@@ -271,7 +279,7 @@ def argument_parser():
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--export-dir", help="where to keep the SavedModel")
+    parser.add_argument("--export-dir", help="where to keep the served versions")
     parser.add_argument("--output", help="JSON file for the figures")
     return parser
 
@@ -306,9 +314,9 @@ def main(argv=None):
 
     asked = test.take(range(NUM_ASKED))
     with tempfile.TemporaryDirectory() as scratch:
-        path = args.export_dir or scratch
-        export(index, test.num_features, path)
-        answer = common.query_in_a_fresh_process(path, request_of(asked))
+        version = export(model, asked, args.export_dir or scratch)
+        request = {n: x.numpy().tolist() for n, x in request_of(asked).items()}
+        answer = common.query_in_a_fresh_process(version, request)
     print("\nAnswers of the SavedModel, in a process that imports only TensorFlow:")
     for i, labels in enumerate(answer["ids"]):
         true = asked.take([i]).labels.tolist()

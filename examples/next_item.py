@@ -245,18 +245,6 @@ def popularity(sessions, test, num_items):
     }
 
 
-def export(index, path):
-    """Writes the index with its trunk as one SavedModel."""
-    tf.get_logger().setLevel("ERROR")  # Keras cannot rebuild it; it has its graph.
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "items")])
-    def serve(items):
-        scores, ids = index(items)
-        return {"scores": scores, "ids": ids}
-
-    tf.saved_model.save(index, path, signatures={"serving_default": serve})
-
-
 def argument_parser():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,10 +285,14 @@ def main(argv=None):
         figures[name] = {**evaluate(index, test), **size}
     common.print_table(figures)
 
-    session = next(iter(test.batches(1)))["items"].numpy().tolist()
+    sample = next(iter(test.batches(1)))["items"]
+    session = sample.numpy().tolist()
     with tempfile.TemporaryDirectory() as path:
-        export(index, path)
-        answer = common.query_in_a_fresh_process(path, {"items": session})
+        # The index with its trunk; sessions of a request may be of any length.
+        version = tfrs_dhe.serving.export(
+            index, path, sample, input_name="items", any_length=["items"]
+        )
+        answer = common.query_in_a_fresh_process(version, {"items": session})
     print(f"\nAfter {session[0]}, from the SavedModel: {answer['ids'][0]}")
     return figures | {"answer": answer, "expected": index(tf.constant(session))}
 

@@ -97,8 +97,9 @@ def main(argv=None):
         query["user_side_features"] = tf.constant(side_features[:1])
     index(query)  # Builds it for these features.
     with tempfile.TemporaryDirectory() as path:
-        tf.saved_model.save(index, path)
-        _, recommended = tf.saved_model.load(path)(query)
+        version = tfrs_dhe.serving.export(index, path, query)
+        loaded = tf.saved_model.load(str(version)).signatures["serving_default"]
+        recommended = loaded(**query)["ids"]
     print("\nFor a user never seen:", recommended[0].numpy().tolist())
     return figures | {"recommended": recommended[0].numpy().tolist()}
 

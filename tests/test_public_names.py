@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tfrs_dhe import hashing, layers, mach
+from tfrs_dhe import hashing, layers, mach, serving
 
 SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (hashing.cityhash64, "strings"),
@@ -36,6 +36,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (layers.MACHHead.bucket_ids, "self class_ids"),
     (layers.FeatureHashing, "num_bins num_hashes=1 signed=True seed=0"),
     (mach.plan, "num_classes embedding_dim"),
+    (serving.export, "servable base_path sample_inputs"),
 ]
 
 

@@ -11,15 +11,15 @@ from tfrs_dhe import mach
 
 @pytest.mark.parametrize(
     ("model", "folder"),
-    [("MovieModel", "/tmp/movies/1"), ("NextMovieModel", "/tmp/next_movies/1")],
+    [("MovieModel", "/tmp/movies"), ("NextMovieModel", "/tmp/next_movies")],
 )
 def test_program_runs_and_its_model_is_served(
     tmp_path: Path, model: str, folder: str
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     (program,) = (block for block in blocks if f"class {model}" in block)
-    path = str(tmp_path / "1")
-    assert program.count(folder) == 1
+    path = str(tmp_path)
+    assert program.count(f'"{folder}"') == 1
     assert program.count("epochs=5") == 1
     program = program.replace(folder, path).replace("epochs=5", "epochs=1")
     program += "\nprint('ANSWER', movies.shape)"
@@ -28,8 +28,8 @@ def test_program_runs_and_its_model_is_served(
     serve = f"""
     import sys
     import tensorflow as tf
-    index = tf.saved_model.load({path!r})
-    scores, movies = index(tf.constant(["user_1", "a user who came today"]))
+    serve = tf.saved_model.load({path + "/1"!r}).signatures["serving_default"]
+    movies = serve(user_id=tf.constant(["user_1", "a user who came today"]))["ids"]
     assert not {{"tfrs_dhe", "tensorflow_recommenders"}} & set(sys.modules)
     print(movies.shape, bool(tf.reduce_all(movies[0] == movies[1])))
     """

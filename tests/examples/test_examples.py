@@ -109,7 +109,7 @@ def test_demo_compares_exports_and_serves(run, tmp_path):
     assert np.shape(answer["scores"]) == np.shape(answer["ids"]) == (2, 5)
     assert all(movie.startswith("item_") for movie in np.ravel(answer["ids"]))
     assert answer["ids"][0] != answer["ids"][1]
-    assert (tmp_path / "saved_model.pb").is_file()
+    assert (tmp_path / "1" / "saved_model.pb").is_file()
 
 
 SMALL_SESSIONS = ("--num-sessions=2500", "--num-items=300", "--epochs=4")

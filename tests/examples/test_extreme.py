@@ -42,7 +42,7 @@ def test_mach_is_about_as_good_as_one_vs_all_and_serves(load_example, tmp_path):
     scores, labels = figures["expected"]
     assert figures["answer"]["ids"] == labels.numpy().tolist()
     np.testing.assert_allclose(figures["answer"]["scores"], scores, rtol=1e-5)
-    assert (tmp_path / "saved_model.pb").is_file()
+    assert (tmp_path / "1" / "saved_model.pb").is_file()
     stored = json.loads(output.read_text())
     assert stored == {name: figures[name] for name in stored}
     assert set(stored) == {"one-vs-all", "MACH", "popularity"}

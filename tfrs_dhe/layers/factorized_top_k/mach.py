@@ -10,7 +10,12 @@ import tensorflow as tf
 from tfrs_dhe import mach
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import _arguments
-from tfrs_dhe.layers.factorized_top_k import _identifiers, _indistinguishable, _tables
+from tfrs_dhe.layers.factorized_top_k import (
+    _exclusions,
+    _identifiers,
+    _indistinguishable,
+    _tables,
+)
 from tfrs_dhe.layers.factorized_top_k._top_k import TopK
 from tfrs_dhe.mach import aggregation as aggregations
 from tfrs_dhe.mach import decoding
@@ -381,24 +386,7 @@ class MACH(TopK):
         if num_exclusions is None:
             num_exclusions = tf.shape(exclusions)[1]
         scores, identifiers = self(queries=queries, k=k + num_exclusions)
-        tf.debugging.assert_equal(
-            tf.shape(exclusions)[0],
-            tf.shape(scores)[0],
-            "`exclusions` must have one row for each query.",
-        )
-        is_excluded = tf.reduce_any(
-            identifiers[:, :, tf.newaxis] == exclusions[:, tf.newaxis, :], axis=2
-        )
-        # Those that are left move to the front, in the order they are in.
-        order = tf.argsort(tf.cast(is_excluded, tf.int32), axis=1, stable=True)
-        order = order[:, :k]
-        is_excluded = tf.gather(is_excluded, order, batch_dims=1)
-        scores = tf.gather(scores, order, batch_dims=1)
-        identifiers = tf.gather(identifiers, order, batch_dims=1)
-        return (
-            tf.where(is_excluded, np.float32(np.nan), scores),
-            tf.where(is_excluded, tf.zeros([], identifiers.dtype), identifiers),
-        )
+        return _exclusions.without(scores, identifiers, exclusions, k)
 
     def is_exact(self) -> bool:
         """Returns False: scores are no products of a query and an embedding.
