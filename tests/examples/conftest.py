@@ -2,8 +2,12 @@
 
 import importlib.util
 import pathlib
+import shutil
 
 import pytest
+
+from tests.serving.native_checks import check_native
+from tfrs_dhe import serving
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
@@ -23,3 +27,18 @@ def load_example(monkeypatch):
         return module
 
     return load
+
+
+@pytest.fixture(autouse=True)
+def prove_exports(monkeypatch):
+    """Proves every export that an example makes, before the example goes on."""
+    export = serving.export
+
+    def export_and_prove(*args, **kwargs):
+        path = export(*args, **kwargs)
+        assert serving.verify(path).num_samples
+        if shutil.which("cc") or shutil.which("gcc"):
+            check_native(path)
+        return path
+
+    monkeypatch.setattr(serving, "export", export_and_prove)

@@ -33,6 +33,12 @@ def test_floats(received: dict[str, object], expected: bool) -> None:
     assert differs(floats(100, 0.01), received) == expected
 
 
+def test_tolerance_is_relative_to_the_largest() -> None:
+    near, far = np.float32([[100, 0.1]]), np.float32([[100, 0.3]])
+    assert not answer_problems({"scores": near}, {"scores": far}, tolerance=0.01)
+    assert answer_problems({"scores": near}, {"scores": far}, tolerance=0.001)
+
+
 def test_equal_without_a_number() -> None:
     outputs = floats(np.nan, -np.inf, 1)
     assert not differs(outputs, outputs)

@@ -24,7 +24,7 @@ def test_process_killed_by_a_request(
     monkeypatch.setattr(processes, "run_script", killed)
     inputs = {"user_id": np.array([b"ann"], object)}
     requests = [Request(f"warmup record {i}", "rank", inputs) for i in range(3)]
-    result = replay(tmp_path, requests, timeout=1)
+    result = replay(tmp_path, requests, timeout=1, tolerance=0)
     assert result.problems == [
         "warmup record 1 in a fresh process ended the process with status -11. "
         "Its last lines:\n    Stack smashed"

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tfrs_dhe.serving._verification.answers import TOLERANCE
 from tfrs_dhe.serving._verification.saved_model import resolve_version
 from tfrs_dhe.serving.inspection import inspect
 from tfrs_dhe.serving.verification import verify
@@ -29,8 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "inspect":
             print(inspect(version_path))
         else:
-            dynamic = not options.static
-            print(verify(version_path, dynamic=dynamic, timeout=options.timeout))
+            report = verify(
+                version_path,
+                dynamic=not options.static,
+                timeout=options.timeout,
+                tolerance=options.tolerance,
+            )
+            print(report)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
@@ -56,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=600.0,
         help="seconds until the process that runs it is stopped (default: 600)",
+    )
+    checking.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="of floats, relative to the largest of their output (default: "
+        f"{TOLERANCE:g}; 1e-3 for samples of a GPU)",
     )
     commands.add_parser("inspect", parents=[path], help="say what is in it")
     return parser

@@ -3,12 +3,14 @@
 import collections
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe.serving._manifest import MANIFEST_PATH
 from tfrs_dhe.serving._verification.graph import Graph
 from tfrs_dhe.serving._verification.recorded_requests import (
     WARMUP_PATH,
@@ -22,7 +24,7 @@ from tfrs_dhe.serving._verification.saved_model import (
 )
 from tfrs_dhe.serving._verification.signatures import shape_of
 
-_MANIFEST_PATH = Path("assets.extra") / "tfrs_dhe_manifest.json"
+_HASHES = "hash_constants"
 # TensorFlow's own entries beside the variables of the model.
 _NOT_OF_MODEL = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/")
 
@@ -70,7 +72,7 @@ class Inspection:
                 (f"signature {name}", _tensors(signature))
                 for name, signature in self.signatures.items()
             ),
-            ("ops", _numbers(self.ops)),
+            ("ops", _paragraph(self.ops)),
             ("parameters", _numbers(self.parameters)),
             (
                 "bytes",
@@ -86,7 +88,7 @@ class Inspection:
                     ("warmup records", f"{self.num_warmup_records:,}"),
                 ],
             ),
-            ("manifest", [(k, json.dumps(v)) for k, v in self.manifest.items()]),
+            ("manifest", _notes(self.manifest)),
         ]
         texts = [str(self.version_path)]
         for title, rows in sections:
@@ -135,7 +137,7 @@ def inspect(version_path: Path | str) -> Inspection:
         _sizes(model.path),
         len(samples_of(model.path)),
         _num_records(model.path / WARMUP_PATH),
-        _manifest(model.path / _MANIFEST_PATH),
+        _manifest(model.path / MANIFEST_PATH),
     )
 
 
@@ -225,6 +227,22 @@ def _numbers(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     return [(name, f"{count:,}") for name, count in counts.items()]
 
 
+def _paragraph(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    words = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return [("", line) for line in textwrap.wrap(words, 80)]
+
+
+def _notes(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    # The signatures stand above, read from the model itself.
+    plain = {k: v for k, v in manifest.items() if k not in ("signatures", _HASHES)}
+    rows = [(name, json.dumps(value)) for name, value in plain.items()]
+    for layer, constants in manifest.get(_HASHES, {}).items():
+        words = (f"{name}={json.dumps(value)}" for name, value in constants.items())
+        rows.append((f"hashes of {layer}", ", ".join(words)))
+    return rows
+
+
 def _table(rows: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+    gap = "  " if width else ""
+    return "\n".join(f"  {name:<{width}}{gap}{value}" for name, value in rows)

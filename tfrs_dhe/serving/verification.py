@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfrs_dhe.serving._verification.answers import TOLERANCE
 from tfrs_dhe.serving._verification.files import (
     asset_problems,
     variable_file_problems,
@@ -89,7 +90,11 @@ class Verification:
 
 
 def verify(
-    version_path: Path | str, *, dynamic: bool = True, timeout: float = 600.0
+    version_path: Path | str,
+    *,
+    dynamic: bool = True,
+    timeout: float = 600.0,
+    tolerance: float = TOLERANCE,
 ) -> Verification:
     """Checks that stock TF Serving will load a version and answer from it.
 
@@ -106,8 +111,9 @@ def verify(
     that a server may have besides TensorFlow, such as TensorFlow Text, count as not
     registered.
 
-    Everything runs on the CPU, so the samples have to be recorded there: a GPU's
-    answers differ by more than is allowed here, a millionth of the largest.
+    Everything runs on the CPU. Where the samples were recorded on a GPU (the manifest
+    of an export says so), answers differ by more than a millionth of the largest, and
+    the `tolerance` has to be the GPU's, 1e-3 with TensorFloat-32.
 
     ```
     >>> import tempfile
@@ -131,6 +137,8 @@ def verify(
         beside the model it is only loaded.
       timeout: After so many seconds the process that runs it is killed, which counts
         as a problem.
+      tolerance: How far floats may be from the recorded ones, relative to the
+        largest of their output. Integers and strings have to be equal.
 
     Returns:
       What was checked, which prints as a table.
@@ -163,7 +171,7 @@ def verify(
     ]
     run = Replay((), None, None, None)
     if dynamic:
-        run = replay(path, [*(warmup or ()), *samples], timeout)
+        run = replay(path, [*(warmup or ()), *samples], timeout, tolerance)
         problems += run.problems
         if not samples and not warmup:
             notes.append("no samples and no warmup records: nothing was asked")

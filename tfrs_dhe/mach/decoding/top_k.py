@@ -18,6 +18,8 @@ METHODS = ("auto", "score_all", "certified")
 Table: TypeAlias = "tf.Tensor | tf.Variable"
 
 
+# AutoGraph has nothing to convert here, and takes seconds to find that out.
+@tf.autograph.experimental.do_not_convert
 def top_k(
     values: tf.Tensor,
     buckets: Table,

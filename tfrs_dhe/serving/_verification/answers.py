@@ -4,7 +4,7 @@ Integers and strings have to be equal. So have floats, to the bit, in general: t
 same kernels get the same batch on the same machine. But the Session loader optimizes
 the graph, and another machine has other vector units, which may add up in another
 order: a sum of n products then differs by about n roundings of 6e-8 at worst, and by
-the root of n mostly. `TOLERANCE` times the largest value is ten roundings.
+the root of n mostly. `TOLERANCE` times the largest value is some sixteen roundings.
 
 Where scores come in another last digit, identifiers of equal scores may change places.
 """
@@ -19,13 +19,16 @@ SCORES, IDS = "scores", "ids"
 
 
 def answer_problems(
-    expected: Mapping[str, np.ndarray], received: Mapping[str, np.ndarray]
+    expected: Mapping[str, np.ndarray],
+    received: Mapping[str, np.ndarray],
+    tolerance: float = TOLERANCE,
 ) -> list[str]:
     """Returns in what an answer differs from the one recorded.
 
     Args:
       expected: The outputs recorded.
       received: The outputs that came.
+      tolerance: Of floats, relative to the largest value of the output.
 
     Returns:
       A sentence for each output that differs.
@@ -44,9 +47,9 @@ def answer_problems(
                 f"{want.dtype} {list(want.shape)} was recorded."
             )
             continue
-        differing = _differing(want, got)
+        differing = _differing(want, got, tolerance)
         if name == IDS and differing.any():
-            differing &= ~_exchanged(expected, received)
+            differing &= ~_exchanged(expected, received, tolerance)
         if differing.any():
             problems.append(_message(name, want, got, differing))
     return problems
@@ -57,7 +60,7 @@ def _is_float(array: np.ndarray) -> bool:
     return array.dtype.kind in "fcV"
 
 
-def _differing(want: np.ndarray, got: np.ndarray) -> np.ndarray:
+def _differing(want: np.ndarray, got: np.ndarray, tolerance: float) -> np.ndarray:
     """Returns where two arrays differ, NaN being equal to NaN."""
     if not _is_float(want):
         return np.asarray(want != got, bool)
@@ -66,12 +69,14 @@ def _differing(want: np.ndarray, got: np.ndarray) -> np.ndarray:
     finite = np.isfinite(want)
     largest = np.abs(want[finite]).max(initial=0.0)
     with np.errstate(invalid="ignore"):
-        far = ~(np.abs(want - got) <= TOLERANCE * largest)
+        far = ~(np.abs(want - got) <= tolerance * largest)
     return far & ~((want == got) | (np.isnan(want) & np.isnan(got)))
 
 
 def _exchanged(
-    expected: Mapping[str, np.ndarray], received: Mapping[str, np.ndarray]
+    expected: Mapping[str, np.ndarray],
+    received: Mapping[str, np.ndarray],
+    tolerance: float,
 ) -> np.ndarray:
     """Returns where identifiers differ because equal scores have no order.
 
@@ -86,7 +91,7 @@ def _exchanged(
         return allowed
     if np.array_equal(scores, others, equal_nan=True) or scores.shape != want.shape:
         return allowed
-    near = TOLERANCE * np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
+    near = tolerance * np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
     for row, line in enumerate(scores):
         ends = [*np.flatnonzero(np.abs(np.diff(line)) > near) + 1, len(line)]
         for start, end in zip([0, *ends], ends, strict=False):

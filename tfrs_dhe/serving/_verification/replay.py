@@ -34,13 +34,16 @@ class Replay:
     median_seconds: float | None
 
 
-def replay(version_path: Path, requests: Sequence[Request], timeout: float) -> Replay:
+def replay(
+    version_path: Path, requests: Sequence[Request], timeout: float, tolerance: float
+) -> Replay:
     """Loads a version in a process without this package and answers requests there.
 
     Args:
       version_path: The version's directory.
       requests: The requests; answers are compared where some were recorded.
       timeout: After so many seconds the process is killed, which is a problem.
+      tolerance: Of floats, relative to the largest value of an output.
 
     Returns:
       What came of them.
@@ -57,7 +60,7 @@ def replay(version_path: Path, requests: Sequence[Request], timeout: float) -> R
     for request, answer in zip(requests, answers, strict=False):
         problems += [
             f"{request.name} ({request.signature}): {text}"
-            for text in _problems(request, answer)
+            for text in _problems(request, answer, tolerance)
         ]
     if failure:
         problems.append(f"{_step(requests, lines)} {failure}")
@@ -92,7 +95,9 @@ def _step(requests: Sequence[Request], lines: Sequence[object]) -> str:
     return "closing the session in a fresh process"
 
 
-def _problems(request: Request, answer: Mapping[str, object]) -> list[str]:
+def _problems(
+    request: Request, answer: Mapping[str, object], tolerance: float
+) -> list[str]:
     error = answer.get("error")
     if error is not None:
         return [f"it fails with {_first_line(str(error))}"]
@@ -101,7 +106,7 @@ def _problems(request: Request, answer: Mapping[str, object]) -> list[str]:
     outputs = answer["outputs"]
     assert isinstance(outputs, dict)
     received = {name: _array(text) for name, text in outputs.items()}
-    return answer_problems(request.expected, received)
+    return answer_problems(request.expected, received, tolerance)
 
 
 def _first_line(error: str) -> str:
