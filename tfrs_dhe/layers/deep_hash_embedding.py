@@ -128,7 +128,7 @@ class DeepHashEmbedding(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="encoding",
         )
-        self.network = EmbeddingNetwork(
+        self.network = self._network_class()(
             output_dim,
             hidden_dim,
             num_hidden_layers=num_hidden_layers,
@@ -193,6 +193,37 @@ class DeepHashEmbedding(keras.layers.Layer):
         self._check_width(inputs.shape[-1])
         outputs = self.network(inputs, row_weights=rows.weights, training=training)
         return rows.restore(outputs)
+
+    def _network_class(self) -> type[EmbeddingNetwork]:
+        return EmbeddingNetwork
+
+    def inference_form(self, deduplicate: bool | None = None) -> Any:
+        """Returns an equal layer that serves faster and cannot be trained.
+
+        See `EmbeddingNetwork.inference_form`. The weights are copied: later training
+        does not change the copy.
+
+        Example:
+        >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
+        >>> outputs = layer(tf.constant(["a", "b"]), training=False)
+        >>> layer.inference_form(deduplicate=True)(tf.constant(["a", "b", "a"])).shape
+        TensorShape([3, 8])
+
+        Args:
+          deduplicate: Whether the distinct ids of a request are computed once each;
+            None keeps what the layer does.
+
+        Returns:
+          A layer with the arguments of this one's call, where training=True is an
+          error.
+
+        Raises:
+          ValueError: If the layer has not been built.
+        """
+        # Its class derives from this one.
+        from tfrs_dhe.layers import _inference_form
+
+        return _inference_form.embedding(self, deduplicate)
 
     def _check_width(self, width: int) -> None:
         expected = self.network.input_dim
