@@ -121,6 +121,15 @@ def _inference(trained: Callable[..., Any], inputs: Any, side: Any = None) -> An
     return make
 
 
+def _materialized(ids: Any, row_dtype: str, **options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        layer = _dhe(**options)(**kwargs)
+        layer(ids, training=True)
+        return layer.materialize(ids, row_dtype)
+
+    return make
+
+
 def _encoding(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.DenseHashEncoding(8, **options, **kwargs)
@@ -241,6 +250,27 @@ CASES = [
         INTEGERS,
         (6, 4),
         side_features=FLOATS,
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-integers",
+        _materialized(INTEGERS[:3], "float32"),
+        INTEGERS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-int8-strings",
+        _materialized(STRINGS[:3], "int8"),
+        STRINGS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-bfloat16-lists",
+        _materialized(PADDED[:, :1], "bfloat16", mask_value=""),
+        PADDED,
+        (6, 3, 4),
         has_network=True,
     ),
     _trained("collection", _collection(), _FEATURES, _FEATURE_SHAPES),

@@ -12,6 +12,7 @@ from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
 from tfrs_dhe.layers.feature_hashing import FeatureHashing
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
 from tfrs_dhe.layers.mach_head import MACHHead
+from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
 
 __all__ = [
     "CityHash64",
@@ -22,6 +23,7 @@ __all__ = [
     "FeatureHashing",
     "LocalitySensitiveHash",
     "MACHHead",
+    "MaterializedEmbedding",
     "factorized_top_k",
     "mish",
 ]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._mish import mish
+from tfrs_dhe.layers._rows import rows_of
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.embedding_network import ORDERS, EmbeddingNetwork
 
@@ -53,6 +54,11 @@ class InferenceDeepHashEmbedding(DeepHashEmbedding):
         """Returns what the layer does; an error if `training` is true."""
         check_inference(self, training)
         return super().call(ids, side_features, training=False, mask=mask)
+
+    def embed_keys(self, keys: tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings [n, output_dim] of the 64-bit keys of ids [n]."""
+        rows = rows_of(keys, deduplicate=self.deduplicate)
+        return rows.restore(self.network(self.encoding(rows.keys)))
 
 
 def network(trained: EmbeddingNetwork) -> InferenceEmbeddingNetwork:

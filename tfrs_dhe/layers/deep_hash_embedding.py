@@ -225,6 +225,41 @@ class DeepHashEmbedding(keras.layers.Layer):
 
         return _inference_form.embedding(self, deduplicate)
 
+    def materialize(
+        self, ids: Any, dtype: str = "float32", batch_size: int = 8192
+    ) -> Any:
+        """Returns a layer for serving that has a row for each of the ids.
+
+        Known ids are looked up, and unknown ones are computed as before; see
+        `MaterializedEmbedding`. `materialization_report` helps to choose them.
+
+        Example:
+        >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
+        >>> outputs = layer(tf.constant([1]), training=False)
+        >>> served = layer.materialize([1, 2, 2, 3], dtype="bfloat16")
+        >>> served.num_rows
+        3
+
+        Args:
+          ids: Strings or integers of any shape. One that is given more than once has
+            one row. The `mask_value` has one too, given or not.
+          dtype: Of the rows: `"float32"`, `"bfloat16"`, or `"int8"` with a scale for
+            each row.
+          batch_size: How many rows are computed at a time, which bounds the memory
+            that is needed besides the rows.
+
+        Returns:
+          A `MaterializedEmbedding` with copies of the weights.
+
+        Raises:
+          ValueError: If there is no id, ids are neither strings nor integers, the
+            layer has not been built, or it was built with side features.
+        """
+        # Its class holds one that derives from this one.
+        from tfrs_dhe.layers import _materialize
+
+        return _materialize.materialize(self, ids, dtype, batch_size)
+
     def _check_width(self, width: int) -> None:
         expected = self.network.input_dim
         if expected not in (None, width):
