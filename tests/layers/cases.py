@@ -144,6 +144,13 @@ def _head(**options: Any) -> Callable[..., Any]:
     return make
 
 
+def _quantized_head(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return _head(embedding_dim=12, **options)(**kwargs).quantized()
+
+    return make
+
+
 def _collection(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.DeepHashEmbeddingCollection(
@@ -296,6 +303,12 @@ CASES = [
     ),
     LayerCase(
         "mach_head-balanced", _head(balanced=True, embedding_dim=12), FLOATS, (6, 3, 5)
+    ),
+    LayerCase(
+        "mach_head-int8",
+        _quantized_head(balanced=True, repetitions=(2, 0)),
+        FLOATS,
+        (6, 2, 5),
     ),
     LayerCase(
         "locality_sensitive_hash",

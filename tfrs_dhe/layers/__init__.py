@@ -13,6 +13,7 @@ from tfrs_dhe.layers.feature_hashing import FeatureHashing
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
 from tfrs_dhe.layers.mach_head import MACHHead
 from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
+from tfrs_dhe.layers.quantized_mach_head import QuantizedMACHHead
 
 __all__ = [
     "CityHash64",
@@ -24,6 +25,7 @@ __all__ = [
     "LocalitySensitiveHash",
     "MACHHead",
     "MaterializedEmbedding",
+    "QuantizedMACHHead",
     "factorized_top_k",
     "mish",
 ]

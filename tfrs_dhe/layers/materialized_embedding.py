@@ -105,6 +105,10 @@ class MaterializedEmbedding(keras.layers.Layer):
         # XLA knows no strings; what the ids are is known from the first call on.
         self.supports_jit = False
 
+    def build(self, input_shape: Any) -> None:
+        """Does nothing: the sizes are known from the start."""
+        super().build(input_shape)
+
     def _add(
         self, name: str, shape: tuple[int, ...], dtype: str, initializer: Any = "zeros"
     ) -> Any:
