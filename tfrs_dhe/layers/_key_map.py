@@ -74,6 +74,11 @@ class KeyMap:
     order: np.ndarray
 
 
+def usual_num_bits(num_keys: int) -> int:
+    """Returns how many bits have as many values as there are keys, roughly."""
+    return max(1, round(np.log2(num_keys)))
+
+
 def build(keys: np.ndarray) -> KeyMap:
     """Returns the map of distinct keys.
 
@@ -86,8 +91,7 @@ def build(keys: np.ndarray) -> KeyMap:
     scrambled = hashing.mix_keys(tf.constant(keys.view(np.uint64))).numpy()
     order = np.argsort(scrambled)
     scrambled = scrambled[order]
-    # As many values of the top bits as keys, roughly.
-    num_bits = max(1, round(np.log2(len(keys))))
+    num_bits = usual_num_bits(len(keys))
     top_bits = (scrambled >> np.uint64(64 - num_bits)).astype(np.int64)
     first = np.searchsorted(top_bits, np.arange(2**num_bits + 1))
     starts = first[:-1] // BLOCK

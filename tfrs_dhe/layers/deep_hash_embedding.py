@@ -260,6 +260,43 @@ class DeepHashEmbedding(keras.layers.Layer):
 
         return _materialize.materialize(self, ids, dtype, batch_size)
 
+    def materialization_report(
+        self, ids: Any = None, counts: Any = None, num_rows: Sequence[int] | None = None
+    ) -> Any:
+        """Returns what rows for the most frequent ids would cost and serve.
+
+        Example:
+        >>> layer = DeepHashEmbedding(32, hidden_dim=64)
+        >>> print(layer.materialization_report(counts=[70, 20, 6, 4], num_rows=[1, 2]))
+        4 ids
+                rows   traffic    float32 MB   bfloat16 MB       int8 MB
+                   1     70.0%          0.00          0.00          0.00
+                   2     90.0%          0.00          0.00          0.00
+
+        Args:
+          ids: The traffic: strings or integers of any shape, one for each occurrence,
+            or a `tf.data.Dataset` of them. Then errors of the dtypes are measured on
+            the most frequent ids.
+          counts: The traffic as how often each id occurs [num_ids], in place of `ids`.
+          num_rows: For which numbers of rows to report; by default powers of ten, and
+            all ids.
+
+        Returns:
+          A report with `coverage` (share of the traffic, and bytes of rows, scales and
+          the map of keys for each dtype) and `errors`; `print` shows it.
+
+        Raises:
+          ValueError: If there is no traffic, arguments do not fit, or ids are given
+            and the layer has not been built.
+        """
+        # It computes rows by the inference form.
+        from tfrs_dhe.layers import _materialization_report
+
+        network = None if ids is None else self.inference_form()
+        return _materialization_report.report(
+            network, self.output_dim, ids, counts, num_rows
+        )
+
     def _check_width(self, width: int) -> None:
         expected = self.network.input_dim
         if expected not in (None, width):
