@@ -20,6 +20,7 @@ import next_item
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe._keras import keras
 from tfrs_dhe.layers.factorized_top_k import MACH
 
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
     sessions, watched, test, num_items = next_item.load(args)
-    tf.keras.utils.set_random_seed(args.seed)
+    keras.utils.set_random_seed(args.seed)
     model = next_item.MACHModel(args, sessions.counts(num_items))
     next_item.train(model, sessions, watched, args)
     result = compare(model, test)
