@@ -61,10 +61,10 @@ def prune(model: Any, share: float, batches: Any, args: argparse.Namespace) -> N
 def main() -> None:
     """Trains, prunes, prints and, if asked to, writes the figures."""
     parser = common.argument_parser(__doc__, epochs=4)
-    parser.set_defaults(batch_size=512)
+    parser.set_defaults(batch_size=512, num_ratings=60_000)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--fine-tuning-rate", type=float, default=1e-3)
-    parser.add_argument("--fine-tuning-epochs", type=int, default=3)
+    parser.add_argument("--fine-tuning-rate", type=float, default=3e-3)
+    parser.add_argument("--fine-tuning-epochs", type=int, default=6)
     parser.add_argument("--num-hashes", type=int, default=256)
     parser.add_argument("--num-hidden-layers", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.25, help="of the tables")
@@ -97,7 +97,13 @@ def main() -> None:
             rows[f"{share:.0%} pruned"] = figures(model, evaluate)
     common.print_table(rows)
     if args.output is not None:
-        args.output.write_text(json.dumps(rows, indent=2) + "\n")
+        settings = {
+            name: value
+            for name, value in vars(args).items()
+            if name not in ("output", "data_dir")
+        }
+        result = {**settings, "rows": rows}
+        args.output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
