@@ -60,6 +60,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed/cityhash.py --output benchmarks/speed/results/cityhash.json
 	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
 	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
+	$(BIN)/python benchmarks/speed/inference.py --output benchmarks/speed/results/inference.json
+	$(BIN)/python benchmarks/speed/materialized.py --output benchmarks/speed/results/materialized.json
 	$(BIN)/python benchmarks/speed/plot.py
 
 bench-serving: $(READY)

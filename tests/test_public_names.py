@@ -30,6 +30,12 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
         layers.DeepHashEmbedding.call,
         "self ids side_features=None training=None",
     ),
+    (
+        layers.DeepHashEmbedding.materialize,
+        "self ids dtype='float32' batch_size=8192",
+    ),
+    (layers.DeepHashEmbedding.inference_form, "self deduplicate=None"),
+    (layers.MACHHead.quantized, "self bits=8"),
     (layers.EmbeddingNetwork.call, "self inputs training=None"),
     (layers.LocalitySensitiveHash, "num_bits seed=0"),
     (layers.MACHHead, "num_buckets num_repetitions seed=0"),

@@ -26,6 +26,8 @@ class LayerCase:
       side_features: The second argument, if any.
       output_shape: Expected shape or dict of shapes, worked out by hand.
       output_dtype: Expected dtype with the default policy.
+      takes_training: Whether calls take the argument `training`, and it matters.
+      has_network: Whether outputs are sums, which a graph may take in another order.
       has_strings: Whether the input holds strings, which XLA does not know.
     """
 
@@ -36,6 +38,7 @@ class LayerCase:
     side_features: np.ndarray | None = None
     output_dtype: str = "float32"
     takes_training: bool = False
+    has_network: bool = False
     has_strings: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +109,27 @@ def _network(**options: Any) -> Callable[..., Any]:
     return make
 
 
+def _inference(trained: Callable[..., Any], inputs: Any, side: Any = None) -> Any:
+    """Returns how to make the inference form of a layer that has learned a bit."""
+
+    def make(**kwargs: Any) -> Any:
+        layer = trained(**kwargs)
+        arguments = {} if side is None else {"side_features": side}
+        layer(inputs, training=True, **arguments)
+        return layer.inference_form()
+
+    return make
+
+
+def _materialized(ids: Any, row_dtype: str, **options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        layer = _dhe(**options)(**kwargs)
+        layer(ids, training=True)
+        return layer.materialize(ids, row_dtype)
+
+    return make
+
+
 def _encoding(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.DenseHashEncoding(8, **options, **kwargs)
@@ -116,6 +140,13 @@ def _encoding(**options: Any) -> Callable[..., Any]:
 def _head(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.MACHHead(5, 3, **options, **kwargs)
+
+    return make
+
+
+def _quantized_head(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return _head(embedding_dim=12, **options)(**kwargs).quantized()
 
     return make
 
@@ -135,7 +166,9 @@ def _collection(**options: Any) -> Callable[..., Any]:
 
 
 def _trained(name: str, make: Any, inputs: Any, shape: Any, **kw: Any) -> LayerCase:
-    return LayerCase(name, make, inputs, shape, takes_training=True, **kw)
+    return LayerCase(
+        name, make, inputs, shape, takes_training=True, has_network=True, **kw
+    )
 
 
 _FEATURES = {"user": STRINGS, "movie": INTEGERS}
@@ -204,6 +237,49 @@ CASES = [
         (6, 4),
     ),
     _trained("dhe-side_features", _dhe(), STRINGS, (6, 4), side_features=FLOATS),
+    LayerCase(
+        "network-inference",
+        _inference(_network(order="activate_then_normalize"), FLOATS),
+        FLOATS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "dhe-inference-deduplicate",
+        _inference(_dhe(mask_value="", deduplicate=True), PADDED),
+        PADDED,
+        (6, 3, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "dhe-inference-side_features",
+        _inference(_dhe(hidden_dim=None, parameter_budget=700), INTEGERS, FLOATS),
+        INTEGERS,
+        (6, 4),
+        side_features=FLOATS,
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-integers",
+        _materialized(INTEGERS[:3], "float32"),
+        INTEGERS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-int8-strings",
+        _materialized(STRINGS[:3], "int8"),
+        STRINGS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-bfloat16-lists",
+        _materialized(PADDED[:, :1], "bfloat16", mask_value=""),
+        PADDED,
+        (6, 3, 4),
+        has_network=True,
+    ),
     _trained("collection", _collection(), _FEATURES, _FEATURE_SHAPES),
     _trained(
         "collection-shared",
@@ -227,6 +303,12 @@ CASES = [
     ),
     LayerCase(
         "mach_head-balanced", _head(balanced=True, embedding_dim=12), FLOATS, (6, 3, 5)
+    ),
+    LayerCase(
+        "mach_head-int8",
+        _quantized_head(balanced=True, repetitions=(2, 0)),
+        FLOATS,
+        (6, 2, 5),
     ),
     LayerCase(
         "locality_sensitive_hash",

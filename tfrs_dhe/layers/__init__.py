@@ -12,6 +12,8 @@ from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
 from tfrs_dhe.layers.feature_hashing import FeatureHashing
 from tfrs_dhe.layers.locality_sensitive_hash import LocalitySensitiveHash
 from tfrs_dhe.layers.mach_head import MACHHead
+from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
+from tfrs_dhe.layers.quantized_mach_head import QuantizedMACHHead
 
 __all__ = [
     "CityHash64",
@@ -22,6 +24,8 @@ __all__ = [
     "FeatureHashing",
     "LocalitySensitiveHash",
     "MACHHead",
+    "MaterializedEmbedding",
+    "QuantizedMACHHead",
     "factorized_top_k",
     "mish",
 ]

@@ -128,7 +128,7 @@ class DeepHashEmbedding(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="encoding",
         )
-        self.network = EmbeddingNetwork(
+        self.network = self._network_class()(
             output_dim,
             hidden_dim,
             num_hidden_layers=num_hidden_layers,
@@ -193,6 +193,109 @@ class DeepHashEmbedding(keras.layers.Layer):
         self._check_width(inputs.shape[-1])
         outputs = self.network(inputs, row_weights=rows.weights, training=training)
         return rows.restore(outputs)
+
+    def _network_class(self) -> type[EmbeddingNetwork]:
+        return EmbeddingNetwork
+
+    def inference_form(self, deduplicate: bool | None = None) -> Any:
+        """Returns an equal layer that serves faster and cannot be trained.
+
+        See `EmbeddingNetwork.inference_form`. The weights are copied: later training
+        does not change the copy.
+
+        Example:
+        >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
+        >>> outputs = layer(tf.constant(["a", "b"]), training=False)
+        >>> layer.inference_form(deduplicate=True)(tf.constant(["a", "b", "a"])).shape
+        TensorShape([3, 8])
+
+        Args:
+          deduplicate: Whether the distinct ids of a request are computed once each;
+            None keeps what the layer does.
+
+        Returns:
+          A layer with the arguments of this one's call, where training=True is an
+          error.
+
+        Raises:
+          ValueError: If the layer has not been built.
+        """
+        # Its class derives from this one.
+        from tfrs_dhe.layers import _inference_form
+
+        return _inference_form.embedding(self, deduplicate)
+
+    def materialize(
+        self, ids: Any, dtype: str = "float32", batch_size: int = 8192
+    ) -> Any:
+        """Returns a layer for serving that has a row for each of the ids.
+
+        Known ids are looked up, and unknown ones are computed as before; see
+        `MaterializedEmbedding`. `materialization_report` helps to choose them.
+
+        Example:
+        >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
+        >>> outputs = layer(tf.constant([1]), training=False)
+        >>> served = layer.materialize([1, 2, 2, 3], dtype="bfloat16")
+        >>> served.num_rows
+        3
+
+        Args:
+          ids: Strings or integers of any shape. One that is given more than once has
+            one row. The `mask_value` has one too, given or not.
+          dtype: Of the rows: `"float32"`, `"bfloat16"`, or `"int8"` with a scale for
+            each row.
+          batch_size: How many rows are computed at a time, which bounds the memory
+            that is needed besides the rows.
+
+        Returns:
+          A `MaterializedEmbedding` with copies of the weights.
+
+        Raises:
+          ValueError: If there is no id, ids are neither strings nor integers, the
+            layer has not been built, or it was built with side features.
+        """
+        # Its class holds one that derives from this one.
+        from tfrs_dhe.layers import _materialize
+
+        return _materialize.materialize(self, ids, dtype, batch_size)
+
+    def materialization_report(
+        self, ids: Any = None, counts: Any = None, num_rows: Sequence[int] | None = None
+    ) -> Any:
+        """Returns what rows for the most frequent ids would cost and serve.
+
+        Example:
+        >>> layer = DeepHashEmbedding(32, hidden_dim=64)
+        >>> print(layer.materialization_report(counts=[70, 20, 6, 4], num_rows=[1, 2]))
+        4 ids
+                rows   traffic    float32 MB   bfloat16 MB       int8 MB
+                   1     70.0%          0.00          0.00          0.00
+                   2     90.0%          0.00          0.00          0.00
+
+        Args:
+          ids: The traffic: strings or integers of any shape, one for each occurrence,
+            or a `tf.data.Dataset` of them. Then errors of the dtypes are measured on
+            the most frequent ids.
+          counts: The traffic as how often each id occurs [num_ids], in place of `ids`.
+          num_rows: For which numbers of rows to report; by default powers of ten, and
+            all ids.
+
+        Returns:
+          A report with `coverage` (share of the traffic, and bytes of rows, scales and
+          the map of keys for each dtype) and `errors`; `print` shows it.
+
+        Raises:
+          ValueError: If there is no traffic, arguments do not fit, or ids are given
+            and the layer has not been built.
+        """
+        # It computes rows by the inference form.
+        from tfrs_dhe.layers import _materialization_report
+
+        network = None if ids is None else self.inference_form()
+        return _materialization_report.report(
+            network, self.output_dim, ids, counts, num_rows
+        )
 
     def _check_width(self, width: int) -> None:
         expected = self.network.input_dim

@@ -236,7 +236,7 @@ class EmbeddingNetwork(keras.layers.Layer):
         for i in range(self.num_hidden_layers):
             rows = getattr(self, f"hidden_{i}")(rows)
             if not normalize_first:
-                rows = self.activation(rows)
+                rows = self._activate(rows)
             if self.normalization == "batch":
                 normalization = getattr(self, f"normalization_{i}")
                 rows = normalization(rows, row_weights=row_weights, training=training)
@@ -244,8 +244,39 @@ class EmbeddingNetwork(keras.layers.Layer):
                 rows = getattr(self, f"normalization_{i}")(rows)
             rows = tf.cast(rows, self.compute_dtype)
             if normalize_first:
-                rows = self.activation(rows)
+                rows = self._activate(rows)
         return self.output_layer(rows)
+
+    def _activate(self, rows: tf.Tensor) -> tf.Tensor:
+        return self.activation(rows)
+
+    def inference_form(self) -> Any:
+        """Returns an equal network that serves faster and cannot be trained.
+
+        Batch normalization is a scale and an offset once its statistics are fixed;
+        they are multiplied into the Dense layer before it (or, if activation comes
+        first, after it), so neither it nor its statistics are in the copy. Outputs
+        are equal but for the rounding of floating-point numbers. Layer
+        normalization depends on its input and stays. The weights are copied: later
+        training does not change the copy.
+
+        Example:
+        >>> network = EmbeddingNetwork(4, hidden_dim=8, num_hidden_layers=2)
+        >>> outputs = network(tf.ones([1, 16]), training=False)
+        >>> network.inference_form()(tf.ones([1, 16])).shape
+        TensorShape([1, 4])
+
+        Returns:
+          A layer with the arguments of this one's call, where training=True is an
+          error.
+
+        Raises:
+          ValueError: If the layer has not been built.
+        """
+        # Its class derives from this one.
+        from tfrs_dhe.layers import _inference_form
+
+        return _inference_form.network(self)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the input's shape with the embedding's width at its end."""

@@ -131,12 +131,7 @@ class MACHHead(keras.layers.Layer):
             return
         embedding_dim = _specs.known_width(self, input_shape)
         num_rows = len(self.repetitions) * self.num_buckets
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(num_rows, embedding_dim),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-        )
+        self._add_rows(num_rows, embedding_dim)
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -144,17 +139,35 @@ class MACHHead(keras.layers.Layer):
             )
         super().build(input_shape)
 
+    def _add_rows(self, num_rows: int, embedding_dim: int) -> None:
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(num_rows, embedding_dim),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the logits [..., R, B] of vectors [..., d]."""
         dtype = self.compute_dtype
         inputs = tf.cast(inputs, dtype)
         flat = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        logits = tf.matmul(flat, tf.cast(self.kernel, dtype), transpose_b=True)
+        logits = self._products(flat)
         if self.bias is not None:
             logits += tf.cast(self.bias, dtype)
         sizes = [len(self.repetitions), self.num_buckets]
         logits = tf.reshape(logits, tf.concat([tf.shape(inputs)[:-1], sizes], axis=0))
         return tf.ensure_shape(logits, [*inputs.shape[:-1], *sizes])
+
+    def _products(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the products [n, R * B] of vectors [n, d] with all rows."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        return tf.matmul(inputs, kernel, transpose_b=True)
+
+    def _gathered(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns rows [..., d] by their numbers [...]."""
+        embeddings = tf.gather(tf.convert_to_tensor(self.kernel), rows)
+        return tf.cast(embeddings, self.compute_dtype)
 
     def bucket_ids(self, class_ids: tf.Tensor) -> tf.Tensor:
         """Returns the buckets that classes fall into.
@@ -200,9 +213,7 @@ class MACHHead(keras.layers.Layer):
             not built.
         """
         self._require_built("class_embeddings")
-        rows = self._rows(class_ids)
-        embeddings = tf.gather(tf.convert_to_tensor(self.kernel), rows)
-        return tf.reduce_sum(tf.cast(embeddings, self.compute_dtype), axis=-2)
+        return tf.reduce_sum(self._gathered(self._rows(class_ids)), axis=-2)
 
     def class_scores(self, inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
         """Returns the joint scores `sum_r z[r][h_r(c)]` of given classes.
@@ -311,6 +322,31 @@ class MACHHead(keras.layers.Layer):
             np.bincount(row, weights=values, minlength=self.num_buckets)
             for row in table
         ]
+
+    def quantized(self, bits: int = 8) -> Any:
+        """Returns a head for serving whose rows are integers of 8 bits.
+
+        See `QuantizedMACHHead`. The weights are copied: later training does not change
+        the copy.
+
+        Example:
+        >>> head = MACHHead(num_buckets=100, num_repetitions=4, embedding_dim=16)
+        >>> head.quantized()(tf.zeros([2, 16])).shape
+        TensorShape([2, 4, 100])
+
+        Args:
+          bits: 8.
+
+        Returns:
+          A `QuantizedMACHHead`.
+
+        Raises:
+          ValueError: If the number of bits is another one, or the layer is not built.
+        """
+        # Its class derives from this one.
+        from tfrs_dhe.layers.quantized_mach_head import quantize
+
+        return quantize(self, bits)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the input's shape with (R, B) in place of its last dimension."""

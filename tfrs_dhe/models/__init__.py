@@ -3,9 +3,21 @@
 from typing import Any
 
 from tfrs_dhe.models.mach_ensemble import MACHEnsemble
+from tfrs_dhe.models.magnitude_pruning import (
+    MagnitudePruning,
+    NetworkSize,
+    network_size,
+)
 from tfrs_dhe.models.training_run import TrainingRun
 
-__all__ = ["MACHEnsemble", "Model", "TrainingRun"]
+__all__ = [
+    "MACHEnsemble",
+    "MagnitudePruning",
+    "Model",
+    "NetworkSize",
+    "TrainingRun",
+    "network_size",
+]
 
 
 def __getattr__(name: str) -> Any:
