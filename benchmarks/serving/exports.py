@@ -79,10 +79,8 @@ def save_embeddings(path: Path) -> list[Model]:
     for layer in embeddings.values():
         layer(tf.constant(ids[:1]))
     for name, layer in (("DHE, 3 x 128", small), ("DHE, 5 x 1024", large)):
-        if hasattr(layer, "inference_form"):
-            embeddings[f"{name}, inference form"] = layer.inference_form()
-    if hasattr(small, "materialize"):
-        embeddings["DHE, 3 x 128, materialized"] = small.materialize(ids)
+        embeddings[f"{name}, inference form"] = layer.inference_form()
+    embeddings["DHE, 3 x 128, materialized"] = small.materialize(ids)
     functions = {name: _embed(layer) for name, layer in embeddings.items()}
     # The vocabulary is in a table that is found only through its layer.
     _save(path, functions, table)

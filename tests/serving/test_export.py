@@ -131,9 +131,29 @@ def mach_of_integers() -> Case:
     )
 
 
+def forms_for_serving() -> Case:
+    """Rows of 8-bit integers for two known users and for all buckets."""
+    embed = trained_embedding().materialize(USERS[:2], dtype="int8")
+    head = layers.MACHHead(20, 3, embedding_dim=4, kernel_initializer="normal")
+    index = MACH(head.quantized(), embed, k=4, method="certified").index(MOVIES)
+    return Case(
+        index,
+        USERS,
+        {"serving_default": lambda user_id: found(index(user_id))},
+        {"input_name": "user_id", "exclusions": False, "embeddings": False},
+    )
+
+
 CASES = {
     make.__name__: make
-    for make in (with_side_features, tower, lists, mach_of_strings, mach_of_integers)
+    for make in (
+        with_side_features,
+        tower,
+        lists,
+        mach_of_strings,
+        mach_of_integers,
+        forms_for_serving,
+    )
 }
 
 
@@ -165,6 +185,28 @@ def test_signatures_have_any_number_of_rows(exports: Any) -> None:
     assert signatures["embeddings"]["outputs"]["embeddings"]["shape"] == [None, 4]
     lists = read_manifest(exports["lists"][1])["signatures"]["serving_default"]
     assert lists["inputs"] == {"items": {"dtype": "int64", "shape": [None, None]}}
+
+
+def test_a_server_refuses_inputs_of_another_rank(exports: Any) -> None:
+    _, path, _ = exports["tower"]
+    # A server feeds what came; the placeholders' shapes bind Python alone.
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        user_id, age = v1.placeholder(tf.string), v1.placeholder(tf.float32)
+        model = v1.saved_model.loader.load(
+            session,
+            ["serve"],
+            str(path),
+            input_map={
+                "serving_default_user_id:0": user_id,
+                "serving_default_age:0": age,
+            },
+        )
+        output = model.signature_def["serving_default"].outputs["embeddings"].name
+        assert session.run(output, {user_id: ["a"], age: [[1]]}).shape == (1, 4)
+        for wrong in ({user_id: "a", age: [[1]]}, {user_id: ["a"], age: [1]}):
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                session.run(output, wrong)
 
 
 def test_lists_of_another_length_are_answered(exports: Any) -> None:

@@ -106,7 +106,9 @@ class QuantizedMACHHead(MACHHead):
         """Raises a ValueError: the rows belong to the buckets as they are."""
         raise ValueError(_NOT_TRAINED.format(what="balance"))
 
-    def initialize_bias(self, class_ids: Any, counts: np.ndarray) -> None:
+    def initialize_bias(
+        self, class_ids: Any, counts: np.ndarray, num_examples: int | None = None
+    ) -> None:
         """Raises a ValueError: the biases are trained ones."""
         raise ValueError(_NOT_TRAINED.format(what="initialize_bias"))
 
