@@ -1,7 +1,8 @@
 """Ranking: how many stars will a user give a movie?
 
 The model of the TFRS ranking tutorial with `DeepHashEmbedding` for users and
-movies. It is compared with the mean rating of each movie.
+movies. It is compared with the mean rating of each movie, exported, and asked for a
+user it has never seen by a process that imports nothing but TensorFlow.
 
     python examples/ranking.py
     python examples/ranking.py --data-dir ml-1m
@@ -10,6 +11,8 @@ movies. It is compared with the mean rating of each movie.
 import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
+
+import tempfile
 
 import common
 import numpy as np
@@ -60,6 +63,10 @@ class RankingModel(tfrs.Model):
         return self.task(features["user_rating"][:, tf.newaxis], predictions)
 
 
+#: What the model reads of a rating; side features where the data has some.
+FEATURES = ("user_id", "movie_id", "user_side_features", "movie_side_features")
+
+
 def main(argv=None):
     args = common.argument_parser(__doc__, epochs=3).parse_args(argv)
     tf.keras.utils.set_random_seed(args.seed)
@@ -79,7 +86,18 @@ def main(argv=None):
         figures[f"movie's mean, {name}"] = {"rmse": np.sqrt(np.mean(errors**2))}
         figures[f"ranking model, {name}"] = {"rmse": logs["rmse"]}
     common.print_table(figures)
-    return figures
+
+    rating = next(iter(split.test_interactions.batches(1)))
+    request = {name: rating[name] for name in FEATURES if name in rating}
+    request["user_id"] = tf.constant(["never seen before"])
+    with tempfile.TemporaryDirectory() as path:
+        version = tfrs_dhe.serving.export(model, path, request)
+        request = {name: x.numpy().tolist() for name, x in request.items()}
+        answer = common.query_in_a_fresh_process(version, request)
+    ((stars,),) = answer["scores"]
+    movie = request["movie_id"][0].decode()
+    print(f"\nA user never seen would give {movie} {stars:.1f} stars.")
+    return figures | {"answer": answer}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Queries a SavedModel of a retrieval index, with nothing but TensorFlow.
+"""Queries a SavedModel, with nothing but TensorFlow.
 
     python examples/serve.py PATH '{"user_id": ["user_1", "never seen"]}'
 
@@ -23,10 +23,7 @@ def main():
         **{name: tf.constant(x, specs[name].dtype) for name, x in request.items()}
     )
     json.dump(
-        {
-            "scores": answer["scores"].numpy().tolist(),
-            "ids": answer["ids"].numpy().tolist(),
-        },
+        {name: output.numpy().tolist() for name, output in answer.items()},
         sys.stdout,
         default=bytes.decode,  # Strings; integers need nothing.
     )

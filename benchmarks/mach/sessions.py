@@ -102,7 +102,7 @@ RUNS = {
     "in_batch_mach_4x_r2": hashed(4, 2),
     "in_batch_mach_4x_d32": hashed(4, 2, row_dim=32),
     "in_batch_mach_4x_bucket_bias": hashed(4, 4, bias="bucket"),
-    **{f"tied_mach_{f}x": hashed(f, 4, head="tied_hashed") for f in (4, 16)},
+    **{f"tied_mach_{f}x": hashed(f, 4, head="tied_hashed") for f in (2, 4, 8, 16)},
     **{f"one_mach_{f}x": hashed(f, 4, head="one_hashed") for f in (2, 4, 8, 16)},
     **{
         f"paper_4x_r{r}": hashed(4, r, bias="bucket", loss="buckets")
