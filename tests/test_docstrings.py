@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import tfrs_dhe
+from tests.serving.native_checks import COMPILER
 
 MODULES = [
     module.name for module in pkgutil.walk_packages(tfrs_dhe.__path__, "tfrs_dhe.")
@@ -15,6 +16,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str) -> None:
+    if name.startswith("tfrs_dhe.serving.native") and not COMPILER:
+        pytest.skip("the C program needs a C compiler: apt-get install gcc libc6-dev")
     module = importlib.import_module(name)
     names = {"tf": importlib.import_module("tensorflow"), **vars(module)}
     assert doctest.testmod(module, extraglobs=names).failed == 0

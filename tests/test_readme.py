@@ -22,8 +22,14 @@ def test_program_runs_and_its_model_is_served(
     assert program.count(f'"{folder}"') == 1
     assert program.count("epochs=5") == 1
     program = program.replace(folder, path).replace("epochs=5", "epochs=1")
+    if model == "MovieModel":
+        # "In the program above".
+        (serving,) = (block for block in blocks if "serving.verify(" in block)
+        program += serving.replace("/tmp/served/movies", f"{path}/served")
     program += "\nprint('ANSWER', movies.shape)"
-    assert "ANSWER (2, 5)" in check_python(program)
+    printed = check_python(program)
+    assert "ANSWER (2, 5)" in printed
+    assert ("served/1 is sound" in printed) == (model == "MovieModel")
 
     serve = f"""
     import sys

@@ -2,11 +2,10 @@
 
 import importlib.util
 import pathlib
-import shutil
 
 import pytest
 
-from tests.serving.native_checks import check_native
+from tests.serving.native_checks import COMPILER, check_native
 from tfrs_dhe import serving
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
@@ -37,7 +36,7 @@ def prove_exports(monkeypatch):
     def export_and_prove(*args, **kwargs):
         path = export(*args, **kwargs)
         assert serving.verify(path).num_samples
-        if shutil.which("cc") or shutil.which("gcc"):
+        if COMPILER:
             check_native(path)
         return path
 

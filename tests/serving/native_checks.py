@@ -24,8 +24,10 @@ LONG_STRING = b"x" * 100_000
 
 Inputs = Mapping[str, np.ndarray]
 
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
 needs_compiler = pytest.mark.skipif(
-    not (shutil.which("cc") or shutil.which("gcc")),
+    not COMPILER,
     reason="the C program needs a C compiler: apt-get install gcc libc6-dev",
 )
 
