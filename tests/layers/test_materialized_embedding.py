@@ -183,7 +183,7 @@ def test_rows_of_zeros() -> None:
     [
         (np.zeros([0], np.int64), "`ids` must be at least one"),
         ([1.0], "`ids` must be strings or integers. Received dtype float"),
-        (None, "Received None"),
+        (None, "Received: None"),
     ],
 )
 def test_ids_that_cannot_be_materialized(ids: Any, message: str) -> None:
