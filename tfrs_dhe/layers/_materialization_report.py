@@ -25,7 +25,8 @@ class Coverage:
     Attributes:
       num_rows: How many ids, the most frequent ones, have a row.
       share: Share of the occurrences that are theirs.
-      num_bytes: Memory of rows, scales and the map of keys, for each dtype.
+      num_bytes: Memory of rows, scales, keys and the table that finds them, for each
+        dtype.
     """
 
     num_rows: int
@@ -160,6 +161,8 @@ def _errors(
 
     def rounded(dtype: str) -> np.ndarray:
         values, scales = _compact_rows.compact(exact, dtype)
+        if scales is not None:
+            scales = scales[:, np.newaxis]
         return _compact_rows.restore(values, scales, dtype, "float32")
 
     return {

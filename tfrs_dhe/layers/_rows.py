@@ -55,18 +55,17 @@ def flatten(ids: tf.Tensor | tf.RaggedTensor) -> FlatIds:
             flat.ids,
             lambda embeddings: ids.with_flat_values(flat.restore(embeddings)),
         )
-    if ids.shape.rank == 1:
-        return FlatIds(
-            ids, lambda x: tf.ensure_shape(x, ids.shape.concatenate(x.shape[-1]))
-        )
+    is_list = ids.shape.rank == 1
 
     def restore(embeddings: tf.Tensor) -> tf.Tensor:
         width = embeddings.shape[-1]
-        shape = tf.concat([tf.shape(ids), [width]], axis=0)
-        embeddings = tf.reshape(embeddings, shape)
-        return tf.ensure_shape(embeddings, ids.shape.concatenate(width))
+        if not is_list:
+            shape = tf.concat([tf.shape(ids), [width]], axis=0)
+            embeddings = tf.reshape(embeddings, shape)
+        embeddings.set_shape(ids.shape.concatenate(width))
+        return embeddings
 
-    return FlatIds(tf.reshape(ids, [-1]), restore)
+    return FlatIds(ids if is_list else tf.reshape(ids, [-1]), restore)
 
 
 def rows_of(

@@ -98,7 +98,7 @@ class MaterializedEmbedding(keras.layers.Layer):
             )
             self._scales = None
             if row_dtype == "int8":
-                self._scales = self._add("scales", (self.num_rows,), "float32")
+                self._scales = self._add("scales", (self.num_rows, 1), "float32")
         self.supports_masking = True
         # XLA knows no hash tables.
         self.supports_jit = False
@@ -126,7 +126,7 @@ class MaterializedEmbedding(keras.layers.Layer):
         self._keys.assign(keys)
         self._values.assign(rows.values)
         if self._scales is not None:
-            self._scales.assign(rows.scales)
+            self._scales.assign(np.reshape(rows.scales, [-1, 1]))
         self._fill_key_map()
 
     def set_weights(self, weights: Any) -> None:
@@ -181,13 +181,13 @@ class MaterializedEmbedding(keras.layers.Layer):
         return flat.restore(outputs)
 
     def _find(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._key_map.find(keys_of(ids), tf.convert_to_tensor(self._keys))
+        return self._key_map.find(keys_of(ids), _variable(self._keys))
 
     def _rows(self, numbers: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(tf.convert_to_tensor(self._values), numbers)
+        values = tf.gather(_variable(self._values), numbers)
         scales = None
         if self._scales is not None:
-            scales = tf.gather(tf.convert_to_tensor(self._scales), numbers)
+            scales = tf.gather(_variable(self._scales), numbers)
         return _compact_rows.restore(values, scales, self.row_dtype, self.compute_dtype)
 
     def _branch(self, *arguments: tf.Tensor) -> tf.Tensor:
@@ -283,3 +283,8 @@ class MaterializedEmbedding(keras.layers.Layer):
         """Returns a layer of the same sizes, to be filled by loading weights."""
         embedding = keras.saving.deserialize_keras_object(config["embedding"])
         return cls(**{**config, "embedding": embedding})
+
+
+def _variable(weight: Any) -> Any:
+    """Returns a variable from which rows are gathered by a single operation."""
+    return weight if is_legacy else weight.value
