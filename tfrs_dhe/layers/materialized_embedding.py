@@ -96,7 +96,7 @@ class MaterializedEmbedding(keras.layers.Layer):
                 (self.num_rows, self.output_dim),
                 _compact_rows.STORED[row_dtype],
             )
-            self._scales = None
+            self._scales: Any = None
             if row_dtype == "int8":
                 self._scales = self._add("scales", (self.num_rows, 1), "float32")
         self.supports_masking = True
@@ -125,8 +125,8 @@ class MaterializedEmbedding(keras.layers.Layer):
         """Takes over keys, int64 [n], and their rows, of the layer's sizes."""
         self._keys.assign(keys)
         self._values.assign(rows.values)
-        if self._scales is not None:
-            self._scales.assign(np.reshape(rows.scales, [-1, 1]))
+        if rows.scales is not None:
+            self._scales.assign(rows.scales[:, np.newaxis])
         self._fill_key_map()
 
     def set_weights(self, weights: Any) -> None:
