@@ -90,7 +90,7 @@ def rows_of(
         _check_mask(ids, mask)
     flat = flatten(ids)
     keys = hashing.int64_keys(flat.ids)
-    weights = None if mask is None else tf.cast(flatten(mask).ids, tf.float32)
+    weights = None if mask is None else _weights(mask)
     if not deduplicate:
         return Rows(keys, weights, flat.restore)
     keys, positions = tf.unique(keys)
@@ -102,6 +102,11 @@ def rows_of(
         weights,
         lambda embeddings: flat.restore(tf.gather(embeddings, positions)),
     )
+
+
+def _weights(mask: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    values = mask.flat_values if isinstance(mask, tf.RaggedTensor) else mask
+    return tf.cast(tf.reshape(values, [-1]), tf.float32)
 
 
 def _check_mask(
