@@ -4,14 +4,21 @@ Run `python benchmarks/speed/materialized.py` from the repository's root. Figure
 one run can be compared with each other, those of two runs only as ratios.
 
 The baseline is what materialized rows stand in for: `StringLookup` (or
-`IntegerLookup`) of all ids and `Embedding`, in a tf.function as all others. Ids are
-drawn evenly, so that rows and keys come from memory rather than from caches. A batch
-with one id that is unknown shows what the network's branch costs.
+`IntegerLookup`) of all ids and `Embedding`. Each form is exported and served by the C
+program of `tfrs_dhe.serving.native`, since calls from Python take longer than a
+look-up. Forms are measured in turns, and of the medians of some rounds the lowest
+counts, as other programs on a machine only add to it.
+
+Ids are drawn evenly, so that rows and keys come from memory rather than from caches. A
+batch with one id that is unknown shows what the network's branch costs.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +26,83 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from timing import conditions, median_seconds
+from timing import conditions
 
+from tfrs_dhe import serving
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import DeepHashEmbedding
+from tfrs_dhe.serving import native
 
 BASELINE = "table"
 ROW_DTYPES = ("float32", "bfloat16", "int8")
+ROUNDS = 5
 
 
-def make_functions(ids: np.ndarray, output_dim: int, hidden_dim: int) -> dict[str, Any]:
+class Table(keras.layers.Layer):
+    """Looks ids up in a vocabulary, and their rows in a table."""
+
+    def __init__(self, ids: np.ndarray, output_dim: int) -> None:
+        super().__init__()
+        is_string = ids.dtype == object
+        lookup = keras.layers.StringLookup if is_string else keras.layers.IntegerLookup
+        self.to_index = lookup(vocabulary=ids.tolist() if is_string else ids)
+        self.rows = keras.layers.Embedding(len(ids) + 1, output_dim)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns rows [batch, output_dim] of ids [batch]."""
+        return self.rows(self.to_index(ids))
+
+
+def make_forms(ids: np.ndarray, output_dim: int, hidden_dim: int) -> dict[str, Any]:
     """The table, the layer, its inference form and its materialized forms."""
-    is_string = ids.dtype == object
-    lookup = keras.layers.StringLookup if is_string else keras.layers.IntegerLookup
-    to_index = lookup(vocabulary=ids.tolist() if is_string else ids)
-    table = keras.layers.Embedding(len(ids) + 1, output_dim)
     layer = DeepHashEmbedding(output_dim, hidden_dim)
-    layer(ids[:256], training=True)
-    forms = {dtype: layer.materialize(ids, dtype) for dtype in ROW_DTYPES}
-    calls = {
-        BASELINE: lambda batch: table(to_index(batch)),
-        **{f"materialized, {dtype}": form for dtype, form in forms.items()},
+    layer(tf.constant(ids[:256]), training=True)
+    forms = {
+        BASELINE: Table(ids, output_dim),
+        **{f"materialized, {d}": layer.materialize(ids, d) for d in ROW_DTYPES},
         "inference form": layer.inference_form(),
-        "layer": lambda batch: layer(batch, training=False),
+        "layer": layer,
     }
-    signature = [tf.TensorSpec([None], tf.string if is_string else tf.int64)]
-    return {name: tf.function(f, signature) for name, f in calls.items()}
+    for form in forms.values():
+        form(tf.constant(ids[:1]))
+    return forms
+
+
+@contextlib.contextmanager
+def serve(forms: Mapping[str, Any], ids: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Exports forms and starts a server of each."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        paths = {
+            name: serving.export(
+                form,
+                Path(folder) / str(i),
+                ids[:4],
+                input_name="ids",
+                output_name="embeddings",
+                allow_untrained=True,
+                warmup=False,
+            )
+            for i, (name, form) in enumerate(forms.items())
+        }
+        yield {
+            name: stack.enter_context(native.Server(path))
+            for name, path in paths.items()
+        }
+
+
+def lowest_medians(
+    servers: Mapping[str, native.Server], batch: np.ndarray, seconds: float
+) -> dict[str, float]:
+    """Seconds that each server needs for a batch."""
+    request = {"ids": batch}
+    medians: dict[str, list[float]] = {name: [] for name in servers}
+    for _ in range(ROUNDS):
+        for name, server in servers.items():
+            fastest = server.time("serving_default", request, repeats=1).min
+            repeats = min(max(int(seconds / ROUNDS / fastest), 3), 2000)
+            latency = server.time("serving_default", request, repeats)
+            medians[name].append(latency.p50)
+    return {name: min(values) for name, values in medians.items()}
 
 
 def measure(
@@ -52,39 +110,42 @@ def measure(
     batch_sizes: list[int],
     output_dim: int,
     hidden_dim: int,
-    repeats: int,
+    seconds: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Seconds per batch and ratios to the table."""
+    """Latency of a batch and ratios to that of the table."""
     generator = np.random.default_rng(seed)
     integers = generator.choice(2**40, num_ids, replace=False)
     strings = np.array([f"id-{i}" for i in integers], dtype=object)
     rows = []
     for kind, ids in (("string", strings), ("int64", integers)):
-        functions = make_functions(ids, output_dim, hidden_dim)
-        for batch_size in batch_sizes:
-            batch = generator.choice(ids, batch_size)
-            batches = {"all known": tf.constant(batch)}
-            batch[0] = -1 if kind == "int64" else "unknown"
-            batches["one unknown"] = tf.constant(batch)
-            for content, tensor in batches.items():
-                seconds = median_seconds(functions, tensor, repeats)
-                rows += [
-                    {
-                        "ids": kind,
-                        "batch_size": batch_size,
-                        "content": content,
-                        "form": form,
-                        "seconds": value,
-                        "ratio_to_table": value / seconds[BASELINE],
-                    }
-                    for form, value in seconds.items()
-                ]
+        with serve(make_forms(ids, output_dim, hidden_dim), ids) as servers:
+            for batch_size in batch_sizes:
+                batch = generator.choice(ids, batch_size)
+                with_unknown = batch.copy()
+                with_unknown[0] = -1 if kind == "int64" else "unknown"
+                for content, request in (
+                    ("all known", batch),
+                    ("one unknown", with_unknown),
+                ):
+                    latencies = lowest_medians(servers, request, seconds)
+                    rows += [
+                        {
+                            "ids": kind,
+                            "batch_size": batch_size,
+                            "content": content,
+                            "form": form,
+                            "p50_us": latency * 1e6,
+                            "ratio_to_table": latency / latencies[BASELINE],
+                        }
+                        for form, latency in latencies.items()
+                    ]
     return {
         "num_ids": num_ids,
         "output_dim": output_dim,
         "hidden_dim": hidden_dim,
-        "repeats": repeats,
+        "seconds": seconds,
+        "rounds": ROUNDS,
         "seed": seed,
         **conditions(),
         "rows": rows,
@@ -94,10 +155,10 @@ def measure(
 def print_table(result: dict[str, Any]) -> None:
     """Prints one line per form, batch size and kind of ids."""
     print(f"{result['num_ids']:,} ids -> float32 [batch, {result['output_dim']}]")
-    print(f"{'ids':<8}{'batch':>6}  {'content':<13}{'form':<24}{'ms':>9}{'/ table':>9}")
+    print(f"{'ids':<8}{'batch':>6}  {'content':<13}{'form':<24}{'us':>9}{'/ table':>9}")
     for row in result["rows"]:
         line = f"{row['ids']:<8}{row['batch_size']:>6}  {row['content']:<13}"
-        line += f"{row['form']:<24}{row['seconds'] * 1e3:>9.3f}"
+        line += f"{row['form']:<24}{row['p50_us']:>9.1f}"
         print(line + f"{row['ratio_to_table']:>9.2f}")
 
 
@@ -105,21 +166,24 @@ def main() -> None:
     """Measures, prints and, if asked to, writes the figures."""
     parser = argparse.ArgumentParser(description="Speed of materialized embeddings.")
     parser.add_argument("--num-ids", type=int, default=1_000_000)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 4096])
+    parser.add_argument(
+        "--batch-sizes", type=int, nargs="+", default=[1, 32, 256, 4096]
+    )
     parser.add_argument("--output-dim", type=int, default=32)
     parser.add_argument("--hidden-dim", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="for each form and batch"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
 
-    tf.get_logger().setLevel("ERROR")  # Several functions of one code are wanted.
     result = measure(
         args.num_ids,
         args.batch_sizes,
         args.output_dim,
         args.hidden_dim,
-        args.repeats,
+        args.seconds,
         args.seed,
     )
     print_table(result)

@@ -1,66 +1,71 @@
-"""The map of keys against a dict."""
+"""The map of keys against a dict, also where its table is not that of the keys."""
+
+import copy
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe.layers import _key_map
+from tfrs_dhe.layers._key_map import KeyMap, keys_of
+
+SPECIAL = [0, -1, 1, 2**63 - 1, -(2**63)]
 
 
-def rows_of(keys: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    key_map = _key_map.build(keys)
-    assert key_map.starts.shape == key_map.shape.starts
-    assert key_map.blocks.shape == key_map.shape.blocks
-    found = _key_map.find(
-        tf.constant(asked),
-        tf.constant(key_map.starts),
-        tf.constant(key_map.blocks),
-        key_map.shape,
-    ).numpy()
-    expected = {keys[position]: row for row, position in enumerate(key_map.order)}
-    assert len(expected) == len(keys)
-    wanted = np.array([expected.get(key, -1) for key in asked.tolist()])
-    np.testing.assert_array_equal(np.where(found < len(keys), found, -1), wanted)
-    return found
+def filled(keys: np.ndarray) -> KeyMap:
+    key_map = KeyMap()
+    key_map.fill(tf.constant(keys))
+    return key_map
 
 
-@pytest.mark.parametrize("num_keys", [1, 2, 7, 8, 9, 63, 1000, 20_000])
-def test_finds_what_a_dict_does(num_keys: int) -> None:
+def assert_finds(key_map: KeyMap, keys: np.ndarray, known: np.ndarray) -> None:
+    """Asserts that of `keys`, those of `known` and no others are found."""
+    asked = np.concatenate([known, keys, keys + 1, SPECIAL]).astype(np.int64)
+    rows, is_known = key_map.find(tf.constant(asked), tf.constant(keys))
+    expected = {key: row for row, key in enumerate(keys) if key in set(known)}
+    assert is_known.numpy().tolist() == [key in expected for key in asked]
+    assert np.all((rows.numpy() >= 0) & (rows.numpy() < len(keys)))
+    found = zip(asked[is_known], rows[is_known].numpy(), strict=True)
+    assert dict(found) == expected
+
+
+@pytest.mark.parametrize("num_keys", [1, 2, 1000])
+@pytest.mark.parametrize("first", [[], SPECIAL])
+def test_finds_what_a_dict_does(num_keys: int, first: list[int]) -> None:
     generator = np.random.default_rng(num_keys)
-    # Key 0 is scrambled to 0, which also fills the places that no key has.
-    some = generator.integers(-(2**63), 2**63 - 1, 2 * num_keys)
-    for zero in ([0], []):
-        keys = np.unique(np.concatenate([zero, some[: num_keys - len(zero)]]))
-        keys = keys.astype(np.int64)
-        if len(keys):
-            asked = np.concatenate([keys, some, [0, -1, 2**63 - 1, -(2**63)]])
-            rows_of(keys, generator.permutation(asked.astype(np.int64)))
+    some = generator.integers(-(2**63), 2**63 - 1, num_keys)
+    keys = generator.permutation(np.unique(np.concatenate([first, some]).astype("i8")))
+    assert_finds(filled(keys), keys, keys)
 
 
-def test_consecutive_keys_are_spread() -> None:
-    keys = np.arange(100_000)
-    key_map = _key_map.build(keys)
-    rows_of(keys, np.arange(-10, 100_010))
-    # Of 2^17 or 2^16 values of the top bits, none has more than 16 keys.
-    assert key_map.shape.span <= 3
-    assert key_map.shape.num_bytes <= 20 * len(keys)
+def test_a_table_that_is_not_of_the_keys_finds_no_wrong_row() -> None:
+    keys = np.array([5, 7, 9], np.int64)
+    # The table knows none, others, or the same in another order. Where it knows
+    # nothing it says 0, which is right for the key of row 0.
+    assert_finds(KeyMap(), keys, keys[:1])
+    assert_finds(filled(np.array([1, 2, 3])), keys, keys[:1])
+    assert_finds(filled(np.array([9, 7, 5])), keys, keys[1:2])
 
 
-def test_keys_that_crowd_are_found_all_the_same() -> None:
-    candidates = np.arange(400_000)
-    scrambled = hashing.mix_keys(tf.constant(candidates.astype(np.uint64))).numpy()
-    crowd = candidates[scrambled < 2**53]  # One of 2048 values of the top bits.
-    assert len(crowd) > 100
-    rows_of(crowd, candidates)
+def test_filling_again_forgets_what_there_was() -> None:
+    key_map = filled(np.array([1, 2, 3]))
+    keys = np.array([4, 2, 1])
+    key_map.fill(tf.constant(keys))
+    assert_finds(key_map, keys, keys)
 
 
-def test_a_map_of_nothing_finds_nothing() -> None:
-    shape = _key_map.KeyMapShape(num_keys=3, num_bits=2, span=1)
-    found = _key_map.find(
-        tf.range(-50, 50, dtype=tf.int64),
-        tf.fill(shape.starts, tf.constant(shape.first_free_block, tf.int64)),
-        tf.zeros(shape.blocks, tf.int64),
-        shape,
-    )
-    assert np.all(found >= 3)
+def test_a_copy_has_a_table_of_its_own() -> None:
+    keys = np.array([1, 2, 3])
+    key_map = filled(keys)
+    copied = copy.deepcopy(key_map)
+    key_map.fill(tf.constant([8, 9], tf.int64))
+    assert_finds(copied, keys, keys)
+
+
+def test_keys_are_the_same_for_ever() -> None:
+    strings = tf.constant(["user_1", "ü" * 16, "long " * 20])
+    keys = keys_of(strings).numpy()
+    # Both hashes of up to 32 bytes are one; the third was taken down once.
+    assert keys[:2].tolist() == hashing.cityhash64(strings)[:2].numpy().tolist()
+    assert keys[2] == 6448318839173205691
+    assert keys_of(tf.constant([2**64 - 1], tf.uint64)).numpy().tolist() == [-1]

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrs_dhe.layers import DeepHashEmbedding
+from tfrs_dhe.layers._key_map import TABLE_BYTES_PER_KEY
 
 IDS = ["a"] * 5 + ["b"] * 3 + ["c", "d"]
 
@@ -42,7 +43,7 @@ def test_counts_may_be_given(layer: DeepHashEmbedding) -> None:
     assert report.errors is None
 
 
-def test_bytes_are_those_of_the_weights(layer: DeepHashEmbedding) -> None:
+def test_bytes_are_those_of_weights_and_table(layer: DeepHashEmbedding) -> None:
     ids = np.arange(3000)
     row = layer.materialization_report(ids).coverage[-1]
     for dtype, num_bytes in row.num_bytes.items():
@@ -51,9 +52,8 @@ def test_bytes_are_those_of_the_weights(layer: DeepHashEmbedding) -> None:
             sum(array.nbytes for array in each.get_weights())
             for each in (served, served.embedding)
         )
-        actual = weights - of_network
-        # A block of keys more or less, by how the keys crowd.
-        assert abs(actual - num_bytes) <= 64
+        table = TABLE_BYTES_PER_KEY * len(ids)
+        assert num_bytes == weights - of_network + table
 
 
 def test_errors_are_those_of_materialized_rows(layer: DeepHashEmbedding) -> None:

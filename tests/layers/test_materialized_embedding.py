@@ -1,5 +1,6 @@
 """What is particular to MaterializedEmbedding; the rest is in test_every_layer."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -148,9 +149,36 @@ def test_is_a_copy() -> None:
 def test_unset_rows_are_not_served() -> None:
     """A layer made again without its weights computes all ids."""
     layer = make().materialize(["id-0", ""])
-    copy = MaterializedEmbedding.from_config(layer.get_config())
-    assert not np.any(copy.is_known(tf.constant(["id-0", ""])))
-    assert not np.any(copy.is_known(tf.range(-9, 9)))
+    again = MaterializedEmbedding.from_config(layer.get_config())
+    assert not np.any(again.is_known(tf.constant(["id-0", ""])))
+    assert not np.any(again.is_known(tf.range(-9, 9)))
+
+
+def test_rows_are_never_those_of_other_ids() -> None:
+    """However weights come, keys and rows belong together."""
+    layer = make()
+    served = layer.materialize(KNOWN[:50], "int8")
+    fresh = MaterializedEmbedding.from_config(served.get_config())
+    of_others = layer.materialize(KNOWN[51:], "int8")
+    exact = layer.inference_form()(KNOWN).numpy()
+    step = largest(exact) / 127 / 2 + 1e-6
+    for target in (fresh, of_others):
+        # As a model around the layer sets them, or an old file.
+        for weight, value in zip(target.weights, served.get_weights(), strict=True):
+            weight.assign(value)
+        assert np.all(np.abs(target(KNOWN) - exact) <= step)
+    fresh.set_weights(fresh.get_weights())
+    assert fresh.is_known(KNOWN).numpy().tolist() == [True] * 50 + [False] * 51
+    np.testing.assert_array_equal(fresh(KNOWN), served(KNOWN))
+
+
+def test_copies_share_nothing() -> None:
+    layer = make()
+    served, others = layer.materialize(KNOWN[:50]), layer.materialize(KNOWN[51:])
+    copied = copy.deepcopy(served)
+    served.set_weights(others.get_weights())
+    assert copied.is_known(KNOWN).numpy().tolist() == [True] * 50 + [False] * 51
+    assert served.is_known(KNOWN).numpy().tolist() == [False] * 51 + [True] * 50
 
 
 def test_error_is_that_of_the_rows() -> None:
@@ -183,7 +211,7 @@ def test_rows_of_zeros() -> None:
     [
         (np.zeros([0], np.int64), "`ids` must be at least one"),
         ([1.0], "`ids` must be strings or integers. Received dtype float"),
-        (None, "Received None"),
+        (None, "Received: None"),
     ],
 )
 def test_ids_that_cannot_be_materialized(ids: Any, message: str) -> None:

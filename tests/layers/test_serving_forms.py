@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrs_dhe._keras import is_legacy
 from tfrs_dhe.layers import DeepHashEmbedding
+from tfrs_dhe.serving._resources import resources_of
+from tfrs_dhe.serving._walk import walk
 
 KNOWN = np.array([f"id-{i}" for i in range(50)], dtype=object)
 REQUEST = np.concatenate([KNOWN[:20], ["new", "", "long " * 30, "new"], KNOWN[:9]])
@@ -32,9 +33,6 @@ def export(layer: DeepHashEmbedding, tmp_path_factory: pytest.TempPathFactory) -
     path = str(tmp_path_factory.mktemp("export"))
     module = tf.Module()
     forms = {name: make_form(layer) for name, make_form in FORMS.items()}
-    variables = [v for form in forms.values() for v in form.variables]
-    # Restoring fills raw variables; those of Keras 3 would stay unfilled.
-    module.raw = variables if is_legacy else [v.value for v in variables]
     spec = tf.TensorSpec([None], tf.string, name="ids")
     signatures = {
         name: tf.function(
@@ -42,6 +40,9 @@ def export(layer: DeepHashEmbedding, tmp_path_factory: pytest.TempPathFactory) -
         ).get_concrete_function(spec)
         for name, form in forms.items()
     }
+    # Restoring fills raw variables; those of Keras 3 would stay unfilled.
+    parts = [part for form in forms.values() for _, part in walk(form)]
+    module.raw = resources_of(signatures, parts)
     tf.saved_model.save(module, path, signatures=signatures)
     return path
 

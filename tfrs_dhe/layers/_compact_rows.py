@@ -61,7 +61,7 @@ def restore(
 
     Args:
       values: [..., d], as `compact` made them.
-      scales: tf.float32 [...], or None.
+      scales: tf.float32 [..., 1], or None.
       dtype: The dtype that they were rounded to.
       compute_dtype: That of the result.
 
@@ -71,7 +71,7 @@ def restore(
     if dtype == "bfloat16":
         values = tf.bitcast(values, tf.bfloat16)
     if scales is not None:
-        values = tf.cast(values, tf.float32) * scales[..., tf.newaxis]
+        values = tf.cast(values, tf.float32) * scales
     return tf.cast(values, compute_dtype)
 
 

@@ -29,12 +29,7 @@ class InferenceEmbeddingNetwork(EmbeddingNetwork):
         return super().call(inputs)
 
     def _activate(self, rows: tf.Tensor) -> tf.Tensor:
-        if self.activation is not mish:
-            return self.activation(rows)
-        # A third of the operations. The longer form is there for its gradient, and
-        # to keep the digits of numbers below e^-16, which are nothing in the sums
-        # of the next layer.
-        return rows * tf.tanh(tf.nn.softplus(rows))
+        return _mish(rows) if self.activation is mish else self.activation(rows)
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
@@ -59,6 +54,20 @@ class InferenceDeepHashEmbedding(DeepHashEmbedding):
         """Returns the embeddings [n, output_dim] of the 64-bit keys of ids [n]."""
         rows = rows_of(keys, deduplicate=self.deduplicate)
         return rows.restore(self.network(self.encoding(rows.keys)))
+
+
+def _mish(x: tf.Tensor) -> tf.Tensor:
+    """Returns `mish` in a third of the operations, for want of a gradient.
+
+    `x tanh(ln(1 + e^x))` is `x n / (n + 2)`, n = e^2x + 2 e^x. Written with tanh and
+    softplus, TensorFlow would make it one operation of oneDNN, whose threads take ten
+    times as long for a single row.
+    """
+    # From here on the fraction rounds to 1, and n stays in the range of the dtype.
+    largest = 5 if x.dtype == tf.float16 else 20
+    e = tf.exp(tf.minimum(x, tf.constant(largest, x.dtype)))
+    n = e * (e + 2)
+    return x * (n / (n + 2))
 
 
 def network(trained: EmbeddingNetwork) -> InferenceEmbeddingNetwork:

@@ -8,16 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe.layers import _compact_rows, _key_map
+from tfrs_dhe.layers import _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
+from tfrs_dhe.layers._key_map import BYTES_PER_KEY
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers.factorized_top_k import _identifiers
 
 #: How many of the most frequent ids the errors are measured on.
 _NUM_MEASURED = 1000
-
-#: How many blocks a look-up of keys reads, as a rule.
-_USUAL_SPAN = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,8 @@ class Coverage:
     Attributes:
       num_rows: How many ids, the most frequent ones, have a row.
       share: Share of the occurrences that are theirs.
-      num_bytes: Memory of rows, scales and the map of keys, for each dtype.
+      num_bytes: Memory of rows, scales, keys and the table that finds them, for each
+        dtype.
     """
 
     num_rows: int
@@ -152,9 +151,7 @@ def _sizes(num_rows: Sequence[int] | None, num_ids: int) -> list[int]:
 
 
 def _num_bytes(num_rows: int, width: int, dtype: str) -> int:
-    num_bits = _key_map.usual_num_bits(num_rows)
-    keys = _key_map.KeyMapShape(num_rows, num_bits, _USUAL_SPAN)
-    return num_rows * _compact_rows.bytes_per_row(width, dtype) + keys.num_bytes
+    return num_rows * (_compact_rows.bytes_per_row(width, dtype) + BYTES_PER_KEY)
 
 
 def _errors(
@@ -164,6 +161,8 @@ def _errors(
 
     def rounded(dtype: str) -> np.ndarray:
         values, scales = _compact_rows.compact(exact, dtype)
+        if scales is not None:
+            scales = scales[:, np.newaxis]
         return _compact_rows.restore(values, scales, dtype, "float32")
 
     return {

@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe.layers import _arguments, _compact_rows, _key_map
+from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
+from tfrs_dhe.layers._key_map import keys_of
+from tfrs_dhe.layers._rows import as_id_tensor
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.factorized_top_k import _identifiers
 from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
@@ -40,34 +42,36 @@ def materialize(
             f"with {num_side_features} side features, on which its embeddings depend. "
             "Serve its `inference_form()`."
         )
-    keys = _distinct_keys(ids, layer.mask_value)
-    key_map = _key_map.build(keys)
+    keys, network_keys = _distinct_keys(ids, layer.mask_value)
     materialized = MaterializedEmbedding(
         network,
         num_rows=len(keys),
         row_dtype=dtype,
-        num_key_bits=key_map.shape.num_bits,
-        key_span=key_map.shape.span,
         name=layer.name,
         dtype=layer.dtype_policy,
     )
-    materialized.assign(key_map, _rows(network, keys[key_map.order], dtype, batch_size))
+    materialized.assign(keys, _rows(network, network_keys, dtype, batch_size))
     return materialized
 
 
-def _distinct_keys(ids: Any, mask_value: str | int | None) -> np.ndarray:
-    """Returns the keys of ids, and that of padding, which all lists look up."""
+def _distinct_keys(
+    ids: Any, mask_value: str | int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the keys of ids, and of padding, which all lists look up.
+
+    Returns:
+      int64 [n], distinct: the keys in the map, and those that the network takes.
+    """
     if isinstance(ids, tf.RaggedTensor):
         ids = ids.flat_values
-    if ids is not None:
-        ids = _identifiers.as_tensor("ids", ids)
-    keys = hashing.int64_keys(ids).numpy().reshape(-1)
-    if not len(keys):
+    ids = tf.reshape(_identifiers.as_tensor("ids", as_id_tensor(ids)), [-1])
+    if not len(ids):
         raise ValueError("`ids` must be at least one. Received none.")
-    if mask_value is not None:
-        padding = hashing.int64_keys(np.asarray([mask_value])).numpy()
-        keys = np.concatenate([keys, padding])
-    return np.unique(keys)
+    parts = [ids] if mask_value is None else [ids, tf.constant([mask_value])]
+    keys = np.concatenate([keys_of(part) for part in parts])
+    network_keys = np.concatenate([hashing.int64_keys(part) for part in parts])
+    keys, first = np.unique(keys, return_index=True)
+    return keys, network_keys[first]
 
 
 def _rows(

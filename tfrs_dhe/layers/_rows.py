@@ -25,6 +25,19 @@ class Rows:
     restore: Callable[[tf.Tensor], tf.Tensor]
 
 
+@dataclass(frozen=True)
+class FlatIds:
+    """Ids in a list.
+
+    Attributes:
+      ids: Strings or integers [n].
+      restore: From embeddings [n, d] to [..., d] in the shape of the ids.
+    """
+
+    ids: tf.Tensor
+    restore: Callable[[tf.Tensor], tf.Tensor]
+
+
 def as_id_tensor(ids: Any) -> tf.Tensor | tf.RaggedTensor:
     """Returns ids as a tensor, dense or ragged; raises a ValueError for None."""
     if ids is None:
@@ -32,6 +45,27 @@ def as_id_tensor(ids: Any) -> tf.Tensor | tf.RaggedTensor:
             "`ids` must be a tensor of strings or integers. Received: None."
         )
     return ids if isinstance(ids, tf.RaggedTensor) else tf.convert_to_tensor(ids)
+
+
+def flatten(ids: tf.Tensor | tf.RaggedTensor) -> FlatIds:
+    """Returns ids [...], dense or ragged, as a list."""
+    if isinstance(ids, tf.RaggedTensor):
+        flat = flatten(ids.flat_values)
+        return FlatIds(
+            flat.ids,
+            lambda embeddings: ids.with_flat_values(flat.restore(embeddings)),
+        )
+    is_list = ids.shape.rank == 1
+
+    def restore(embeddings: tf.Tensor) -> tf.Tensor:
+        width = embeddings.shape[-1]
+        if not is_list:
+            shape = tf.concat([tf.shape(ids), [width]], axis=0)
+            embeddings = tf.reshape(embeddings, shape)
+        embeddings.set_shape(ids.shape.concatenate(width))
+        return embeddings
+
+    return FlatIds(ids if is_list else tf.reshape(ids, [-1]), restore)
 
 
 def rows_of(
@@ -54,33 +88,25 @@ def rows_of(
     """
     if mask is not None:
         _check_mask(ids, mask)
-    if isinstance(ids, tf.RaggedTensor):
-        flat_mask = None if mask is None else mask.flat_values
-        rows = rows_of(ids.flat_values, flat_mask, deduplicate)
-        return Rows(
-            rows.keys,
-            rows.weights,
-            lambda embeddings: ids.with_flat_values(rows.restore(embeddings)),
-        )
-    keys = hashing.int64_keys(tf.reshape(ids, [-1]))
-    weights = None if mask is None else tf.cast(tf.reshape(mask, [-1]), tf.float32)
-    positions = None
-    if deduplicate:
-        keys, positions = tf.unique(keys)
-        if weights is None:
-            weights = tf.ones(tf.shape(positions), tf.float32)
-        weights = tf.math.unsorted_segment_sum(weights, positions, tf.size(keys))
+    flat = flatten(ids)
+    keys = hashing.int64_keys(flat.ids)
+    weights = None if mask is None else _weights(mask)
+    if not deduplicate:
+        return Rows(keys, weights, flat.restore)
+    keys, positions = tf.unique(keys)
+    if weights is None:
+        weights = tf.ones(tf.shape(positions), tf.float32)
+    weights = tf.math.unsorted_segment_sum(weights, positions, tf.size(keys))
+    return Rows(
+        keys,
+        weights,
+        lambda embeddings: flat.restore(tf.gather(embeddings, positions)),
+    )
 
-    def restore(embeddings: tf.Tensor) -> tf.Tensor:
-        if positions is not None:
-            embeddings = tf.gather(embeddings, positions)
-        width = embeddings.shape[-1]
-        if ids.shape.rank != 1:
-            shape = tf.concat([tf.shape(ids), [width]], axis=0)
-            embeddings = tf.reshape(embeddings, shape)
-        return tf.ensure_shape(embeddings, ids.shape.concatenate(width))
 
-    return Rows(keys, weights, restore)
+def _weights(mask: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    values = mask.flat_values if isinstance(mask, tf.RaggedTensor) else mask
+    return tf.cast(tf.reshape(values, [-1]), tf.float32)
 
 
 def _check_mask(

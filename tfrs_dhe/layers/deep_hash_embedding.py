@@ -283,7 +283,7 @@ class DeepHashEmbedding(keras.layers.Layer):
 
         Returns:
           A report with `coverage` (share of the traffic, and bytes of rows, scales and
-          the map of keys for each dtype) and `errors`; `print` shows it.
+          the keys with their table for each dtype) and `errors`; `print` shows it.
 
         Raises:
           ValueError: If there is no traffic, arguments do not fit, or ids are given

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe import hashing
 from tfrs_dhe._keras import is_legacy, keras
-from tfrs_dhe.layers import _arguments, _compact_rows, _key_map, _specs
+from tfrs_dhe.layers import _arguments, _compact_rows, _specs
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
+from tfrs_dhe.layers._key_map import UNSET_KEY, KeyMap, keys_of
 from tfrs_dhe.layers._row_errors import RowErrors
-from tfrs_dhe.layers._rows import as_id_tensor, rows_of
+from tfrs_dhe.layers._rows import as_id_tensor, flatten
 
 #: Rows of 8 and 16 bits can be looked up on the CPU alone, and strings are there.
 _DEVICE = "CPU:0"
@@ -29,9 +31,16 @@ class MaterializedEmbedding(keras.layers.Layer):
     Rows and network are copies of the layer as it was. Rows of float32 are the
     layer's outputs; see `error` for what the smaller dtypes add.
 
-    An id is known by its 64-bit key, the integer itself or CityHash64 of the string,
-    which is all that the network sees of it. The keys are kept in weights, as the
-    rows are, so files of Keras, checkpoints and SavedModels all hold them.
+    An id is known by a key of 64 bits, the integer itself or FarmHash64 of the string.
+    The keys are weights, as the rows are, and a hash table of TensorFlow says where
+    they stand. All of it is in `.keras` and `.weights.h5` files, checkpoints and
+    SavedModels, and `set_weights` of this layer makes the table again. Where weights
+    come otherwise, from an old `.h5` file or `set_weights` of the model around the
+    layer, ids are computed by the network, which is slower and never wrong, until
+    `layer.set_weights(layer.get_weights())`.
+
+    The table is no part of XLA: functions with `jit_compile=True` cannot hold the
+    layer. Its inference form, `embedding`, can be there.
 
     Example:
     >>> from tfrs_dhe.layers import DeepHashEmbedding
@@ -45,12 +54,9 @@ class MaterializedEmbedding(keras.layers.Layer):
       embedding: The inference form that computes unknown ids; without side features.
       num_rows: n, how many ids are known.
       row_dtype: `"float32"`, `"bfloat16"`, or `"int8"` with a scale for each row.
-      num_key_bits: How many bits of a key find its row's neighbourhood.
-      key_span: How many blocks of keys are searched there.
       **kwargs: Those of a Keras layer.
 
-    Input shape: ids [...], strings (hashed by CityHash64) or integers, of any
-      rank, dense or ragged.
+    Input shape: ids [...], strings or integers, of any rank, dense or ragged.
 
     Output shape: [..., output_dim], of the layer's compute dtype.
 
@@ -64,8 +70,6 @@ class MaterializedEmbedding(keras.layers.Layer):
         embedding: Any,
         num_rows: int,
         row_dtype: str = "float32",
-        num_key_bits: int = 1,
-        key_span: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"trainable": False, **kwargs})
@@ -78,31 +82,25 @@ class MaterializedEmbedding(keras.layers.Layer):
         _arguments.check_one_of("row_dtype", row_dtype, _compact_rows.ROW_DTYPES)
         self.num_rows = _arguments.check_positive_integer("num_rows", num_rows)
         self.row_dtype = row_dtype
-        self._keys = _key_map.KeyMapShape(
-            self.num_rows,
-            _arguments.check_positive_integer("num_key_bits", num_key_bits),
-            _arguments.check_positive_integer("key_span", key_span),
-        )
         self.output_dim = embedding.output_dim
         self.mask_value = embedding.mask_value
         self.embedding = embedding
         if not embedding.network.built:
             embedding.network.build((None, embedding.encoding.num_hashes))
         with tf.device(_DEVICE):
-            # A map of nothing, so that what is unset is not taken for a row.
-            nowhere = keras.initializers.Constant(self._keys.first_free_block)
-            self._starts = self._add("starts", self._keys.starts, "int64", nowhere)
-            self._blocks = self._add("blocks", self._keys.blocks, "int64")
+            self._key_map = KeyMap()
+            unset = keras.initializers.Constant(UNSET_KEY)
+            self._keys = self._add("keys", (self.num_rows,), "int64", unset)
             self._values = self._add(
                 "rows",
                 (self.num_rows, self.output_dim),
                 _compact_rows.STORED[row_dtype],
             )
-            self._scales = None
+            self._scales: Any = None
             if row_dtype == "int8":
-                self._scales = self._add("scales", (self.num_rows,), "float32")
+                self._scales = self._add("scales", (self.num_rows, 1), "float32")
         self.supports_masking = True
-        # XLA knows no strings; what the ids are is known from the first call on.
+        # XLA knows no hash tables.
         self.supports_jit = False
 
     def build(self, input_shape: Any) -> None:
@@ -123,17 +121,27 @@ class MaterializedEmbedding(keras.layers.Layer):
             **{autocast: False},
         )
 
-    def assign(
-        self,
-        keys: _key_map.KeyMap,
-        rows: _compact_rows.CompactRows,
-    ) -> None:
-        """Takes over keys and their rows, which have to be of the layer's sizes."""
-        self._starts.assign(keys.starts)
-        self._blocks.assign(keys.blocks)
+    def assign(self, keys: np.ndarray, rows: _compact_rows.CompactRows) -> None:
+        """Takes over keys, int64 [n], and their rows, of the layer's sizes."""
+        self._keys.assign(keys)
         self._values.assign(rows.values)
-        if self._scales is not None:
-            self._scales.assign(rows.scales)
+        if rows.scales is not None:
+            self._scales.assign(rows.scales[:, np.newaxis])
+        self._fill_key_map()
+
+    def set_weights(self, weights: Any) -> None:
+        """Sets the weights, keys and rows among them, as `get_weights` returns them."""
+        super().set_weights(weights)
+        self._fill_key_map()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the layer's weights from a file of Keras."""
+        super().load_own_variables(store)
+        self._fill_key_map()
+
+    def _fill_key_map(self) -> None:
+        with tf.device(_DEVICE):
+            self._key_map.fill(tf.convert_to_tensor(self._keys))
 
     def call(
         self,
@@ -160,41 +168,46 @@ class MaterializedEmbedding(keras.layers.Layer):
                 "alone. Serve the layer's `inference_form()`, which takes them."
             )
         ids = as_id_tensor(ids)
-        self._set_supports_jit(ids.dtype)
-        rows = rows_of(ids)
+        flat = flatten(ids)
         with tf.device(_DEVICE):
-            found = self._find(rows.keys)
-            is_known = found < self.num_rows
-            known = self._rows(tf.where(is_known, found, 0))
+            numbers, is_known = self._find(flat.ids)
+            known = self._rows(numbers)
         outputs = tf.cond(
             tf.reduce_all(is_known),
             lambda: known,
-            lambda: self._with_unknown(known, rows.keys, is_known),
+            lambda: self._branch(known, flat.ids, is_known),
         )
-        return rows.restore(tf.ensure_shape(outputs, [None, self.output_dim]))
+        outputs.set_shape([None, self.output_dim])  # A branch does not pass it on.
+        return flat.restore(outputs)
 
-    def _set_supports_jit(self, dtype: Any) -> None:
-        is_string = tf.as_dtype(dtype) == tf.string
-        self.supports_jit = self.embedding.supports_jit = not is_string
-
-    def _find(self, keys: tf.Tensor) -> tf.Tensor:
-        starts = tf.convert_to_tensor(self._starts)
-        blocks = tf.convert_to_tensor(self._blocks)
-        return _key_map.find(keys, starts, blocks, self._keys)
+    def _find(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._key_map.find(keys_of(ids), _variable(self._keys))
 
     def _rows(self, numbers: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(tf.convert_to_tensor(self._values), numbers)
+        values = tf.gather(_variable(self._values), numbers)
         scales = None
         if self._scales is not None:
-            scales = tf.gather(tf.convert_to_tensor(self._scales), numbers)
+            scales = tf.gather(_variable(self._scales), numbers)
         return _compact_rows.restore(values, scales, self.row_dtype, self.compute_dtype)
 
+    def _branch(self, *arguments: tf.Tensor) -> tf.Tensor:
+        if tf.executing_eagerly():
+            return self._with_unknown(*arguments)
+        # A branch that is not taken costs time for each of its operations, so all of
+        # them are made one.
+        function = tf.function(
+            self._with_unknown,
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
+        return function(*arguments)
+
     def _with_unknown(
-        self, known: tf.Tensor, keys: tf.Tensor, is_known: tf.Tensor
+        self, known: tf.Tensor, ids: tf.Tensor, is_known: tf.Tensor
     ) -> tf.Tensor:
         unknown = tf.where(tf.logical_not(is_known))
-        computed = self.embedding.embed_keys(tf.gather(keys, unknown[:, 0]))
-        computed = tf.cast(computed, known.dtype)
+        keys = hashing.int64_keys(tf.gather(ids, unknown[:, 0]))
+        computed = tf.cast(self.embedding.embed_keys(keys), known.dtype)
         return tf.tensor_scatter_nd_update(known, unknown, computed)
 
     def is_known(self, ids: tf.Tensor) -> tf.Tensor:
@@ -206,9 +219,10 @@ class MaterializedEmbedding(keras.layers.Layer):
         Raises:
           ValueError: If ids are neither strings nor integers.
         """
-        rows = rows_of(as_id_tensor(ids))
-        is_known = (self._find(rows.keys) < self.num_rows)[:, tf.newaxis]
-        return tf.squeeze(rows.restore(is_known), axis=-1)
+        flat = flatten(as_id_tensor(ids))
+        with tf.device(_DEVICE):
+            _, is_known = self._find(flat.ids)
+        return tf.squeeze(flat.restore(is_known[:, tf.newaxis]), axis=-1)
 
     def error(self, ids: Any, batch_size: int = 8192) -> RowErrors:
         """Returns how far rows are from what the network computes.
@@ -253,8 +267,6 @@ class MaterializedEmbedding(keras.layers.Layer):
     ) -> Any:
         """Returns the symbolic output (Keras 3)."""
         _specs.check_id_spec(ids)
-        # Keras 3 asks for this alone where there is nothing to build.
-        self._set_supports_jit(ids.dtype)
         return _specs.output_spec(self, ids)
 
     def get_config(self) -> dict[str, Any]:
@@ -264,8 +276,6 @@ class MaterializedEmbedding(keras.layers.Layer):
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "num_rows": self.num_rows,
             "row_dtype": self.row_dtype,
-            "num_key_bits": self._keys.num_bits,
-            "key_span": self._keys.span,
         }
 
     @classmethod
@@ -273,3 +283,8 @@ class MaterializedEmbedding(keras.layers.Layer):
         """Returns a layer of the same sizes, to be filled by loading weights."""
         embedding = keras.saving.deserialize_keras_object(config["embedding"])
         return cls(**{**config, "embedding": embedding})
+
+
+def _variable(weight: Any) -> Any:
+    """Returns a variable from which rows are gathered by a single operation."""
+    return weight if is_legacy else weight.value
