@@ -1,17 +1,15 @@
-"""The exports whose latency is measured: untrained, of the sizes that are served.
+"""The models whose latency is measured: untrained, of the sizes that are served.
 
 Weights do not matter to the time of an embedding. For the certified search of MACH
 they do, so heads score as trained ones would: see `peaky_kernel`.
 """
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.types.experimental import ConcreteFunction
 
 from tfrs_dhe import layers
 from tfrs_dhe._keras import keras, tfrs
@@ -30,21 +28,19 @@ NUM_LIKELY = 50
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A signature to be measured.
+    """A model to be exported and measured.
 
     Attributes:
       group: What it is to be compared with.
       name: The name in tables.
-      signature: The name of the signature.
-      inputs: Returns the inputs of a batch of the given size.
-      megabytes: Of the numbers in its variables.
+      servable: The layer or index.
+      inputs: Returns the inputs of batches of a given size, by what they are.
     """
 
     group: str
     name: str
-    signature: str
-    inputs: Callable[[int], dict[str, np.ndarray]]
-    megabytes: float
+    servable: Any
+    inputs: Mapping[str, Callable[[int], dict[str, np.ndarray]]]
 
 
 def user_ids(batch_size: int) -> dict[str, np.ndarray]:
@@ -64,8 +60,8 @@ def queries(batch_size: int) -> dict[str, np.ndarray]:
     return {"queries": np.eye(QUERY_DIM, dtype=np.float32)[rows]}
 
 
-def save_embeddings(path: Path) -> list[Model]:
-    """Writes a table, deep hash embeddings and what serves them faster."""
+def embedding_models() -> Iterator[Model]:
+    """Yields a table, deep hash embeddings and what serves them faster."""
     ids = [f"user_{i}" for i in range(NUM_IDS)]
     table = keras.Sequential(
         [
@@ -80,42 +76,33 @@ def save_embeddings(path: Path) -> list[Model]:
         layer(tf.constant(ids[:1]))
     for name, layer in (("DHE, 3 x 128", small), ("DHE, 5 x 1024", large)):
         embeddings[f"{name}, inference form"] = layer.inference_form()
-    embeddings["DHE, 3 x 128, materialized"] = small.materialize(ids)
-    functions = {name: _embed(layer) for name, layer in embeddings.items()}
-    # The vocabulary is in a table that is found only through its layer.
-    _save(path, functions, table)
-    models = [
-        Model("embedding", name, _key(name), user_ids, _megabytes(function))
-        for name, function in functions.items()
-    ]
-    return models + [
-        dataclasses.replace(model, name=f"{model.name}, new ids", inputs=new_ids)
-        for model in models
-        if "materialized" in model.name
-    ]
+    materialized = "DHE, 3 x 128, materialized"
+    embeddings[materialized] = small.materialize(ids)
+    for name, layer in embeddings.items():
+        inputs = {"": user_ids}
+        if name == materialized:
+            inputs[", new ids"] = new_ids
+        yield Model("embedding", name, layer, inputs)
 
 
-def save_indexes(path: Path, num_classes: int) -> list[Model]:
-    """Writes indexes of a catalogue: MACH by both decoders, and BruteForce."""
+def index_models(num_classes: int) -> Iterator[Model]:
+    """Yields indexes of a catalogue: BruteForce, and MACH by both decoders."""
+    group = f"top {NUM_RESULTS} of {num_classes:,}"
     items = np.array([f"item_{i}" for i in range(num_classes)], object)
+    embeddings = tf.random.stateless_normal([num_classes, QUERY_DIM], seed=[0, 0])
+    brute_force = tfrs.layers.factorized_top_k.BruteForce(k=NUM_RESULTS)
+    yield Model(
+        group, "BruteForce", brute_force.index(embeddings, items), {"": queries}
+    )
     num_buckets = num_classes // CLASSES_PER_BUCKET
     head = layers.MACHHead(
         num_buckets, NUM_REPETITIONS, embedding_dim=QUERY_DIM, use_bias=False
     )
     head.kernel.assign(peaky_kernel(head.bucket_table(items), num_buckets))
     mach = factorized_top_k.MACH(head, k=NUM_RESULTS).index(items)
-    embeddings = tf.random.stateless_normal([num_classes, QUERY_DIM], seed=[0, 0])
-    brute_force = tfrs.layers.factorized_top_k.BruteForce(k=NUM_RESULTS)
-    functions = {"BruteForce": _search(brute_force.index(embeddings, items))}
     for method in ("score_all", "certified"):
         mach.method = method
-        functions[f"MACH, {method}"] = _search(mach)
-    _save(path, functions)
-    group = f"top {NUM_RESULTS} of {num_classes:,}"
-    return [
-        Model(group, name, _key(name), queries, _megabytes(function))
-        for name, function in functions.items()
-    ]
+        yield Model(group, f"MACH, {method}", mach, {"": queries})
 
 
 def peaky_kernel(table: np.ndarray, num_buckets: int) -> np.ndarray:
@@ -140,43 +127,3 @@ def peaky_kernel(table: np.ndarray, num_buckets: int) -> np.ndarray:
         noise = generator.normal(0, 0.5, merged.shape)
         columns.append(np.ravel(np.log(np.maximum(merged, 1e-12)) + noise))
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _embed(layer: Any) -> ConcreteFunction:
-    spec = tf.TensorSpec([None], tf.string, "user_id")
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def embed(user_id: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embeddings": layer(user_id, training=False)}
-
-    return embed.get_concrete_function()
-
-
-def _search(index: Any) -> ConcreteFunction:
-    spec = tf.TensorSpec([None, QUERY_DIM], tf.float32, "queries")
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def search(queries: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, ids = index(queries)
-        return {"scores": scores, "ids": ids}
-
-    return search.get_concrete_function()
-
-
-def _key(name: str) -> str:
-    """Returns a name that a signature may have."""
-    return "".join(c if c.isalnum() else "_" for c in name)
-
-
-def _megabytes(function: ConcreteFunction) -> float:
-    numbers = [v for v in function.graph.variables if v.dtype != tf.string]
-    return sum(v.numpy().nbytes for v in numbers) / 1e6
-
-
-def _save(path: Path, functions: dict[str, ConcreteFunction], *layers: Any) -> None:
-    """Writes an export of what the functions read, and of the layers."""
-    module = tf.Module()
-    module.layers_read = layers
-    module.variables_read = [v for f in functions.values() for v in f.graph.variables]
-    signatures = {_key(name): function for name, function in functions.items()}
-    tf.saved_model.save(module, str(path), signatures=signatures)

@@ -11,10 +11,11 @@ its queries are peaky (see `exports.py`), as those of a trained model are.
 """
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,47 +25,58 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # The indexes of TFRS need it.
 import exports
 import tensorflow as tf
 
-from tfrs_dhe.serving import native
+from tfrs_dhe import serving
 
 BATCH_SIZES = (1, 32, 256)
 #: How many runs are measured, at least and at most.
 MIN_REPEATS, MAX_REPEATS = 3, 500
 
 
-def measure(
-    server: native.Server, model: exports.Model, seconds: float
-) -> Iterator[dict[str, Any]]:
+def measure(model: exports.Model, seconds: float) -> Iterator[dict[str, Any]]:
     """Yields the latency of each batch size, measured for about `seconds`."""
-    for batch_size in BATCH_SIZES:
-        inputs = model.inputs(batch_size)
-        # The first run optimizes the graph; the second says how many are affordable.
-        first = server.time(model.signature, inputs, repeats=1, warm_up=1)
-        repeats = min(max(int(seconds / first.min), MIN_REPEATS), MAX_REPEATS)
-        latency = server.time(model.signature, inputs, repeats, warm_up=0)
-        yield {
-            "group": model.group,
-            "model": model.name,
-            "megabytes": round(model.megabytes, 1),
-            "batch_size": batch_size,
-            "p50_ms": latency.p50 * 1e3,
-            "min_ms": latency.min * 1e3,
-            "repeats": repeats,
-        }
-
-
-def measure_export(
-    save: Callable[[Path], list[exports.Model]], seconds: float
-) -> list[dict[str, Any]]:
-    """Writes an export, measures its signatures and prints their times."""
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        models = save(Path(folder))
-        with native.Server(folder) as server:
-            for model in models:
-                for row in measure(server, model, seconds):
-                    rows.append(row)
-                    print_row(row)
-    return rows
+        (first_inputs, *_) = model.inputs.values()
+        ((name, sample),) = first_inputs(1).items()
+        version = serving.export(
+            model.servable,
+            folder,
+            sample,
+            input_name=name,
+            exclusions=False if is_index(model) else None,
+            output_name=None if is_index(model) else "embeddings",
+            warmup=False,
+            allow_untrained=True,
+        )
+        num_bytes = sum(serving.inspect(version).num_bytes.values())
+        with serving.native.Server(version) as server:
+            for (suffix, inputs), batch_size in itertools.product(
+                model.inputs.items(), BATCH_SIZES
+            ):
+                latency, repeats = time(server, inputs(batch_size), seconds)
+                yield {
+                    "group": model.group,
+                    "model": model.name + suffix,
+                    "megabytes": round(num_bytes / 1e6, 1),
+                    "batch_size": batch_size,
+                    "p50_ms": latency.p50 * 1e3,
+                    "min_ms": latency.min * 1e3,
+                    "repeats": repeats,
+                }
+
+
+def is_index(model: exports.Model) -> bool:
+    """Whether a model finds ids rather than embeds them."""
+    return hasattr(model.servable, "query_with_exclusions")
+
+
+def time(
+    server: serving.native.Server, inputs: dict[str, Any], seconds: float
+) -> tuple[serving.native.Latency, int]:
+    """Returns the latency of requests, and how many were made."""
+    # The first run optimizes the graph; the second says how many are affordable.
+    first = server.time("serving_default", inputs, repeats=1, warm_up=1)
+    repeats = min(max(int(seconds / first.min), MIN_REPEATS), MAX_REPEATS)
+    return server.time("serving_default", inputs, repeats, warm_up=0), repeats
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -88,11 +100,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
     load = os.getloadavg()[0]
-    rows = measure_export(exports.save_embeddings, args.seconds)
-    for num_classes in args.num_classes:
-        rows += measure_export(
-            lambda path, k=num_classes: exports.save_indexes(path, k), args.seconds
-        )
+    rows = []
+    for models in (
+        exports.embedding_models(),
+        *map(exports.index_models, args.num_classes),
+    ):
+        for row in itertools.chain.from_iterable(
+            measure(model, args.seconds) for model in models
+        ):
+            rows.append(row)
+            print_row(row)
     if args.output is not None:
         result = {
             "tensorflow": tf.__version__,

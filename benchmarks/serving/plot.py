@@ -28,8 +28,8 @@ def write_table(result: dict[str, Any]) -> None:
     lines = [
         f"Milliseconds, median (minimum), {result['cpus']} CPU cores, TensorFlow "
         f"{result['tensorflow']}, without Python and network. The machine's load "
-        f"average was {result['load_average_before']} before. MB: of numbers in "
-        "variables.",
+        f"average was {result['load_average_before']} before. MB: the version on "
+        "disk.",
         "",
         f"| answer | model | MB | {' | '.join(f'batch {size}' for size in sizes)} |",
         "|---|---|--:|" + "--:|" * len(sizes),
