@@ -171,7 +171,7 @@ def plot_sessions(rows):
     axes.set_xlabel("parameters of the head")
     axes.set_ylabel("recall@20")
     axes.legend(fontsize=7)
-    axes.set_title("Next item among 60,416, the same tower and epochs")
+    axes.set_title("Next item among 60,416, the same tower")
     figure.tight_layout()
     for ending in ("png", "svg"):
         # Without the date, so that equal figures give an equal file.
