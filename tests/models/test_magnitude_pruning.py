@@ -119,9 +119,8 @@ def test_size_counts_what_is_left() -> None:
 def test_folded_weights_stay_pruned() -> None:
     model, layer = make()
     fit(model, 1, MagnitudePruning([layer], 0.75, end_step=4, frequency=1))
-    for kernel, pruned in zip(
-        kernels(layer.inference_form()), kernels(layer), strict=True
-    ):
+    folded = layer.inference_form().network.arrays()[::2]
+    for kernel, pruned in zip(folded, kernels(layer), strict=True):
         np.testing.assert_array_equal(kernel == 0, pruned == 0)
 
 

@@ -1,13 +1,18 @@
 """Deep hash embeddings whose batch normalization is folded into their weights."""
 
+import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe._keras import keras
+from tfrs_dhe.layers import _specs
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._mish import mish
+from tfrs_dhe.layers._packed_weights import PackedLayout
 from tfrs_dhe.layers._rows import rows_of
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.embedding_network import ORDERS, EmbeddingNetwork
@@ -15,7 +20,54 @@ from tfrs_dhe.layers.embedding_network import ORDERS, EmbeddingNetwork
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
 class InferenceEmbeddingNetwork(EmbeddingNetwork):
-    """What `EmbeddingNetwork.inference_form` returns."""
+    """What `EmbeddingNetwork.inference_form` returns.
+
+    Kernels and biases of all Dense layers are one weight, for `PackedLayout`'s reason.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights; the budget needs the input's width."""
+        self._input_dim = _specs.known_width(self, input_shape)
+        super().build(input_shape)
+        self._packed = self.add_weight(
+            name="packed_weights",
+            shape=self._layout.shape,
+            initializer="zeros",
+            trainable=False,
+        )
+
+    @property
+    def input_dim(self) -> int | None:
+        """Width of the input, None before the layer is built."""
+        return self._input_dim if self.built else None
+
+    @property
+    def _layout(self) -> PackedLayout:
+        hidden = self._hidden_dims(self._input_dim)
+        widths = (self._input_dim, *hidden, self.output_dim)
+        shapes: list[tuple[int, ...]] = []
+        for width, units in itertools.pairwise(widths):
+            shapes += [(width, units), (units,)]
+        return PackedLayout(tuple(shapes))
+
+    def _add_dense(self, name: str, input_dim: int, units: int, use_bias: bool) -> None:
+        """Adds nothing: its weights are among the packed ones."""
+
+    def _denses(self) -> list[Callable[[tf.Tensor], tf.Tensor]]:
+        arrays = self.arrays()
+        return [
+            functools.partial(_affine, kernel=kernel, bias=bias)
+            for kernel, bias in zip(arrays[::2], arrays[1::2], strict=True)
+        ]
+
+    def arrays(self) -> list[tf.Tensor]:
+        """Returns kernel and bias of each Dense layer, in their order."""
+        return self._layout.unpack(tf.convert_to_tensor(self._packed))
+
+    def assign(self, arrays: list[np.ndarray]) -> None:
+        """Sets kernel and bias of each Dense layer, in their order."""
+        packed = self._layout.pack(arrays)
+        self._packed.assign(tf.cast(packed, self._packed.dtype))
 
     def call(
         self,
@@ -68,6 +120,10 @@ def _mish(x: tf.Tensor) -> tf.Tensor:
     e = tf.exp(tf.minimum(x, tf.constant(largest, x.dtype)))
     n = e * (e + 2)
     return x * (n / (n + 2))
+
+
+def _affine(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
 
 
 def network(trained: EmbeddingNetwork) -> InferenceEmbeddingNetwork:
@@ -132,23 +188,25 @@ def _changes(trained: EmbeddingNetwork) -> dict[str, Any]:
     }
 
 
-def _assign(trained: EmbeddingNetwork, copy: EmbeddingNetwork) -> None:
-    if trained.normalization != "batch":
-        copy.set_weights(trained.get_weights())
-        return
+def _assign(trained: EmbeddingNetwork, copy: InferenceEmbeddingNetwork) -> None:
+    arrays: list[np.ndarray] = []
     # Scale and offset of a normalization that comes after its Dense layer's
     # activation, and is therefore left to the next Dense layer.
     pending: tuple[np.ndarray, np.ndarray] | None = None
     for i in range(trained.num_hidden_layers):
         kernel, bias = _dense_weights(getattr(trained, f"hidden_{i}"), pending)
-        scale, offset = _scale_and_offset(getattr(trained, f"normalization_{i}"))
-        if trained.order == ORDERS[0]:
-            kernel, bias = kernel * scale, bias * scale + offset
-        else:
-            pending = scale, offset
-        _assign_dense(getattr(copy, f"hidden_{i}"), kernel, bias)
-    kernel, bias = _dense_weights(trained.output_layer, pending)
-    _assign_dense(copy.output_layer, kernel, bias)
+        if trained.normalization == "batch":
+            scale, offset = _scale_and_offset(getattr(trained, f"normalization_{i}"))
+            if trained.order == ORDERS[0]:
+                kernel, bias = kernel * scale, bias * scale + offset
+            else:
+                pending = scale, offset
+        elif trained.normalization == "layer":
+            normalization = getattr(trained, f"normalization_{i}")
+            getattr(copy, normalization.name).set_weights(normalization.get_weights())
+        arrays += [kernel, bias]
+    arrays += _dense_weights(trained.output_layer, pending)
+    copy.assign(arrays)
 
 
 def _dense_weights(
@@ -168,11 +226,6 @@ def _scale_and_offset(normalization: Any) -> tuple[np.ndarray, np.ndarray]:
     scale = _float64(normalization.gamma) / np.sqrt(variance + normalization.epsilon)
     mean = _float64(normalization.moving_mean)
     return scale, _float64(normalization.beta) - mean * scale
-
-
-def _assign_dense(dense: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
-    for variable, value in ((dense.kernel, kernel), (dense.bias, bias)):
-        variable.assign(tf.cast(value, variable.dtype))
 
 
 def _float64(variable: Any) -> np.ndarray:

@@ -132,11 +132,11 @@ class EmbeddingNetwork(keras.layers.Layer):
         use_bias = self.normalization is None or self.order == ORDERS[1]
         width = input_dim
         for i, units in enumerate(hidden_dims):
-            self._add(self._dense(units, use_bias, f"hidden_{i}"), width)
+            self._add_dense(f"hidden_{i}", width, units, use_bias)
             if self.normalization is not None:
                 self._add(self._new_normalization(f"normalization_{i}"), units)
             width = units
-        self._add(self._dense(self.output_dim, True, "output_layer"), width)
+        self._add_dense("output_layer", width, self.output_dim, use_bias=True)
         super().build(input_shape)
 
     @property
@@ -150,6 +150,9 @@ class EmbeddingNetwork(keras.layers.Layer):
         # An attribute each: a TensorFlow checkpoint of a Keras 3 layer silently
         # leaves out layers that are held in a list.
         setattr(self, layer.name, layer)
+
+    def _add_dense(self, name: str, input_dim: int, units: int, use_bias: bool) -> None:
+        self._add(self._dense(units, use_bias, name), input_dim)
 
     def _hidden_dims(self, input_dim: int) -> Sequence[int]:
         if self.hidden_dim is not None:
@@ -233,8 +236,9 @@ class EmbeddingNetwork(keras.layers.Layer):
         self, rows: tf.Tensor, row_weights: tf.Tensor | None, training: bool | None
     ) -> tf.Tensor:
         normalize_first = self.order == ORDERS[0]
-        for i in range(self.num_hidden_layers):
-            rows = getattr(self, f"hidden_{i}")(rows)
+        *hidden, output = self._denses()
+        for i, dense in enumerate(hidden):
+            rows = dense(rows)
             if not normalize_first:
                 rows = self._activate(rows)
             if self.normalization == "batch":
@@ -245,7 +249,11 @@ class EmbeddingNetwork(keras.layers.Layer):
             rows = tf.cast(rows, self.compute_dtype)
             if normalize_first:
                 rows = self._activate(rows)
-        return self.output_layer(rows)
+        return output(rows)
+
+    def _denses(self) -> list[Callable[[tf.Tensor], tf.Tensor]]:
+        hidden = [getattr(self, f"hidden_{i}") for i in range(self.num_hidden_layers)]
+        return [*hidden, self.output_layer]
 
     def _activate(self, rows: tf.Tensor) -> tf.Tensor:
         return self.activation(rows)
