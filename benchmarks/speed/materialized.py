@@ -9,6 +9,10 @@ program of `tfrs_dhe.serving.native`, since calls from Python take longer than a
 look-up. Forms are measured in turns, and of the medians of some rounds the lowest
 counts, as other programs on a machine only add to it.
 
+All of it runs on one core, where the system can do that: with more of them TensorFlow
+hands operations of a few microseconds from thread to thread in some runs and not in
+others, and medians of the same program differ by a factor of two.
+
 Ids are drawn evenly, so that rows and keys come from memory rather than from caches. A
 batch with one id that is unknown shows what the network's branch costs.
 """
@@ -146,6 +150,9 @@ def measure(
         "hidden_dim": hidden_dim,
         "seconds": seconds,
         "rounds": ROUNDS,
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "seed": seed,
         **conditions(),
         "rows": rows,
@@ -178,6 +185,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
 
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     result = measure(
         args.num_ids,
         args.batch_sizes,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrs_dhe.layers import DeepHashEmbedding
-from tfrs_dhe.layers._key_map import TABLE_BYTES_PER_KEY
+from tfrs_dhe.layers._keyed_rows import BYTES_PER_KEY
 
 IDS = ["a"] * 5 + ["b"] * 3 + ["c", "d"]
 
@@ -43,17 +43,15 @@ def test_counts_may_be_given(layer: DeepHashEmbedding) -> None:
     assert report.errors is None
 
 
-def test_bytes_are_those_of_weights_and_table(layer: DeepHashEmbedding) -> None:
+def test_bytes_are_those_of_rows_and_table(layer: DeepHashEmbedding) -> None:
     ids = np.arange(3000)
     row = layer.materialization_report(ids).coverage[-1]
     for dtype, num_bytes in row.num_bytes.items():
-        served = layer.materialize(ids, dtype)
-        weights, of_network = (
-            sum(array.nbytes for array in each.get_weights())
-            for each in (served, served.embedding)
-        )
-        table = TABLE_BYTES_PER_KEY * len(ids)
-        assert num_bytes == weights - of_network + table
+        stored: dict[str, np.ndarray] = {}
+        layer.materialize(ids, dtype).save_own_variables(stored)
+        keys = stored.pop("keys")
+        rows = sum(array.nbytes for array in stored.values())
+        assert num_bytes == rows + BYTES_PER_KEY * len(keys)
 
 
 def test_errors_are_those_of_materialized_rows(layer: DeepHashEmbedding) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfrs_dhe import hashing
 from tfrs_dhe.layers import _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
-from tfrs_dhe.layers._key_map import BYTES_PER_KEY
+from tfrs_dhe.layers._keyed_rows import BYTES_PER_KEY
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers.factorized_top_k import _identifiers
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfrs_dhe import hashing
 from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
-from tfrs_dhe.layers._key_map import keys_of
+from tfrs_dhe.layers._keyed_rows import keys_of
 from tfrs_dhe.layers._rows import as_id_tensor
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.factorized_top_k import _identifiers

@@ -6,16 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe._keras import is_legacy, keras
+from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compact_rows, _specs
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
-from tfrs_dhe.layers._key_map import UNSET_KEY, KeyMap, keys_of
+from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, keys_of
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers._rows import as_id_tensor, flatten
-
-#: Rows of 8 and 16 bits can be looked up on the CPU alone, and strings are there.
-_DEVICE = "CPU:0"
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
@@ -32,12 +29,11 @@ class MaterializedEmbedding(keras.layers.Layer):
     layer's outputs; see `error` for what the smaller dtypes add.
 
     An id is known by a key of 64 bits, the integer itself or FarmHash64 of the string.
-    The keys are weights, as the rows are, and a hash table of TensorFlow says where
-    they stand. All of it is in `.keras` and `.weights.h5` files, checkpoints and
-    SavedModels, and `set_weights` of this layer makes the table again. Where weights
-    come otherwise, from an old `.h5` file or `set_weights` of the model around the
-    layer, ids are computed by the network, which is slower and never wrong, until
-    `layer.set_weights(layer.get_weights())`.
+    A hash table of TensorFlow says where its row stands. Table and rows are in `.keras`
+    and `.weights.h5` files, checkpoints and SavedModels. They are no weights:
+    `get_weights`, `set_weights` and `.h5` files of the old format have the network
+    alone, and a layer that was made again from these computes every id, which is slower
+    and never wrong.
 
     The table is no part of XLA: functions with `jit_compile=True` cannot hold the
     layer. Its inference form, `embedding`, can be there.
@@ -87,18 +83,8 @@ class MaterializedEmbedding(keras.layers.Layer):
         self.embedding = embedding
         if not embedding.network.built:
             embedding.network.build((None, embedding.encoding.num_hashes))
-        with tf.device(_DEVICE):
-            self._key_map = KeyMap()
-            unset = keras.initializers.Constant(UNSET_KEY)
-            self._keys = self._add("keys", (self.num_rows,), "int64", unset)
-            self._values = self._add(
-                "rows",
-                (self.num_rows, self.output_dim),
-                _compact_rows.STORED[row_dtype],
-            )
-            self._scales: Any = None
-            if row_dtype == "int8":
-                self._scales = self._add("scales", (self.num_rows, 1), "float32")
+        with tf.device(DEVICE):
+            self._keyed_rows = KeyedRows(self.num_rows, self.output_dim, row_dtype)
         self.supports_masking = True
         # XLA knows no hash tables.
         self.supports_jit = False
@@ -107,41 +93,24 @@ class MaterializedEmbedding(keras.layers.Layer):
         """Does nothing: the sizes are known from the start."""
         super().build(input_shape)
 
-    def _add(
-        self, name: str, shape: tuple[int, ...], dtype: str, initializer: Any = "zeros"
-    ) -> Any:
-        # Half precision would cast whole tables in every call.
-        autocast = "experimental_autocast" if is_legacy else "autocast"
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer=initializer,
-            trainable=False,
-            **{autocast: False},
-        )
-
     def assign(self, keys: np.ndarray, rows: _compact_rows.CompactRows) -> None:
         """Takes over keys, int64 [n], and their rows, of the layer's sizes."""
-        self._keys.assign(keys)
-        self._values.assign(rows.values)
+        arrays = {"keys": keys, "rows": rows.values}
         if rows.scales is not None:
-            self._scales.assign(rows.scales[:, np.newaxis])
-        self._fill_key_map()
+            arrays["scales"] = rows.scales[:, np.newaxis]
+        with tf.device(DEVICE):
+            self._keyed_rows.assign(arrays)
 
-    def set_weights(self, weights: Any) -> None:
-        """Sets the weights, keys and rows among them, as `get_weights` returns them."""
-        super().set_weights(weights)
-        self._fill_key_map()
+    def save_own_variables(self, store: Any) -> None:
+        """Writes keys and rows to a file of Keras."""
+        for name, array in self._keyed_rows.arrays().items():
+            store[name] = array
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads the layer's weights from a file of Keras."""
-        super().load_own_variables(store)
-        self._fill_key_map()
-
-    def _fill_key_map(self) -> None:
-        with tf.device(_DEVICE):
-            self._key_map.fill(tf.convert_to_tensor(self._keys))
+        """Reads keys and rows from a file of Keras."""
+        arrays = {name: np.asarray(store[name]) for name in self._keyed_rows.names}
+        with tf.device(DEVICE):
+            self._keyed_rows.assign(arrays)
 
     def call(
         self,
@@ -169,9 +138,7 @@ class MaterializedEmbedding(keras.layers.Layer):
             )
         ids = as_id_tensor(ids)
         flat = flatten(ids)
-        with tf.device(_DEVICE):
-            numbers, is_known = self._find(flat.ids)
-            known = self._rows(numbers)
+        known, is_known = self._look_up(flat.ids)
         outputs = tf.cond(
             tf.reduce_all(is_known),
             lambda: known,
@@ -180,15 +147,9 @@ class MaterializedEmbedding(keras.layers.Layer):
         outputs.set_shape([None, self.output_dim])  # A branch does not pass it on.
         return flat.restore(outputs)
 
-    def _find(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._key_map.find(keys_of(ids), _variable(self._keys))
-
-    def _rows(self, numbers: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(_variable(self._values), numbers)
-        scales = None
-        if self._scales is not None:
-            scales = tf.gather(_variable(self._scales), numbers)
-        return _compact_rows.restore(values, scales, self.row_dtype, self.compute_dtype)
+    def _look_up(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.device(DEVICE):
+            return self._keyed_rows.look_up(keys_of(ids), self.compute_dtype)
 
     def _branch(self, *arguments: tf.Tensor) -> tf.Tensor:
         if tf.executing_eagerly():
@@ -220,8 +181,7 @@ class MaterializedEmbedding(keras.layers.Layer):
           ValueError: If ids are neither strings nor integers.
         """
         flat = flatten(as_id_tensor(ids))
-        with tf.device(_DEVICE):
-            _, is_known = self._find(flat.ids)
+        _, is_known = self._look_up(flat.ids)
         return tf.squeeze(flat.restore(is_known[:, tf.newaxis]), axis=-1)
 
     def error(self, ids: Any, batch_size: int = 8192) -> RowErrors:
@@ -283,8 +243,3 @@ class MaterializedEmbedding(keras.layers.Layer):
         """Returns a layer of the same sizes, to be filled by loading weights."""
         embedding = keras.saving.deserialize_keras_object(config["embedding"])
         return cls(**{**config, "embedding": embedding})
-
-
-def _variable(weight: Any) -> Any:
-    """Returns a variable from which rows are gathered by a single operation."""
-    return weight if is_legacy else weight.value

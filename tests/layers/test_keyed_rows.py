@@ -1,0 +1,90 @@
+"""Rows found by keys against a dict."""
+
+import copy
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrs_dhe import hashing
+from tfrs_dhe.layers._keyed_rows import KeyedRows, keys_of
+
+SPECIAL = [0, -1, 1, 2**63 - 1, -(2**63)]
+
+
+def rows_of(keys: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+    """Returns rows that tell the place of their key."""
+    places = np.arange(1, len(keys) + 1)
+    if dtype == "float32":
+        rows = np.stack([places, -places], axis=1)
+        return {"keys": keys, "rows": rows.astype(np.float32)}
+    rows = np.tile(np.int8([[1, -1]]), (len(keys), 1))
+    scales = places[:, np.newaxis].astype(np.float32)
+    return {"keys": keys, "rows": rows, "scales": scales}
+
+
+def filled(keys: np.ndarray, dtype: str = "float32") -> KeyedRows:
+    rows = KeyedRows(len(keys), 2, dtype)
+    rows.assign(rows_of(keys, dtype))
+    return rows
+
+
+def assert_finds(rows: KeyedRows, keys: np.ndarray) -> None:
+    """Asserts that `keys` and no others are found."""
+    asked = np.concatenate([keys, keys + 1, SPECIAL]).astype(np.int64)
+    found, is_known = rows.look_up(tf.constant(asked), "float32")
+    places = {key: place for place, key in enumerate(keys.tolist(), start=1)}
+    expected = [places.get(key, 0) for key in asked.tolist()]
+    assert found.numpy().tolist() == [[place, -place] for place in expected]
+    assert is_known.numpy().tolist() == [place > 0 for place in expected]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("num_keys", [1, 2, 1000])
+@pytest.mark.parametrize("first", [[], SPECIAL])
+def test_finds_what_a_dict_does(num_keys: int, first: list[int], dtype: str) -> None:
+    generator = np.random.default_rng(num_keys)
+    some = generator.integers(-(2**63), 2**63 - 1, num_keys)
+    keys = generator.permutation(np.unique(np.concatenate([first, some]).astype("i8")))
+    rows = filled(keys, dtype)
+    assert_finds(rows, keys)
+    for name, array in rows_of(keys, dtype).items():
+        np.testing.assert_array_equal(rows.arrays()[name], array, strict=True)
+
+
+def test_nothing_is_found_before_there_are_rows() -> None:
+    rows = KeyedRows(3, 2, "float32")
+    assert_finds(rows, np.array([], np.int64))
+    assert rows.arrays()["keys"].shape == (0,)
+
+
+def test_others_are_forgotten() -> None:
+    rows = filled(np.array([1, 2, 3]))
+    keys = np.array([4, 2, 1])
+    rows.assign(rows_of(keys, "float32"))
+    assert_finds(rows, keys)
+
+
+def test_a_copy_has_a_table_of_its_own() -> None:
+    keys = np.array([1, 2, 3])
+    rows = filled(keys)
+    copied = copy.deepcopy(rows)
+    rows.assign(rows_of(np.array([8, 9, 10]), "float32"))
+    assert_finds(copied, keys)
+
+
+def test_checkpoints_follow_table_and_rows(tmp_path: str) -> None:
+    keys = np.array([5, 7, 9])
+    path = tf.train.Checkpoint(rows=filled(keys, "int8")).save(f"{tmp_path}/rows")
+    rows = filled(np.array([7, 5, 1]), "int8")
+    tf.train.Checkpoint(rows=rows).restore(path).assert_existing_objects_matched()
+    assert_finds(rows, keys)
+
+
+def test_keys_are_the_same_for_ever() -> None:
+    strings = tf.constant(["user_1", "ü" * 16, "long " * 20])
+    keys = keys_of(strings).numpy()
+    # Both hashes of up to 32 bytes are one; the third was taken down once.
+    assert keys[:2].tolist() == hashing.cityhash64(strings)[:2].numpy().tolist()
+    assert keys[2] == 6448318839173205691
+    assert keys_of(tf.constant([2**64 - 1], tf.uint64)).numpy().tolist() == [-1]
