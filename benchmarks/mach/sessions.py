@@ -254,7 +254,8 @@ def make_step(run, model, sampler, optimizer):
 def ranks(score, model, examples):
     """Places of the next items in the rankings of all classes, from 0.
 
-    Among equal scores an item stands in the middle.
+    Among equal scores an item stands in the middle, and one without a score, after a
+    training that diverged, is the last.
     """
 
     @tf.function(reduce_retracing=True)
@@ -265,7 +266,9 @@ def ranks(score, model, examples):
         own = tf.gather(scores, next_item, batch_dims=1)[:, tf.newaxis]
         higher = tf.reduce_sum(tf.cast(scores > own, tf.float32), axis=1)
         equal = tf.reduce_sum(tf.cast(scores == own, tf.float32), axis=1)
-        return higher + (equal - 1) / 2
+        place = higher + (equal - 1) / 2
+        last_place = tf.cast(tf.shape(scores)[1], tf.float32)
+        return tf.where(tf.math.is_finite(own[:, 0]), place, last_place)
 
     batches = examples.batches(512, max_length=MAX_LENGTH)
     return np.concatenate([rank(b["items"], b["next_item"]).numpy() for b in batches])

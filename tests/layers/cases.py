@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfrs_dhe import layers
-from tfrs_dhe._keras import keras
+from tfrs_dhe._keras import is_legacy, keras
 
 STRINGS = np.array(["", "user_17", "ü", "a" * 100, "user_17", "zzz"], dtype=object)
 INTEGERS = np.array([0, -1, 2**62, 17, 17, -(2**63)], dtype=np.int64)
@@ -130,6 +130,13 @@ def _materialized(ids: Any, row_dtype: str, **options: Any) -> Callable[..., Any
     return make
 
 
+def _table(name: str, **options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        return getattr(layers, name)(4, **options, **kwargs)
+
+    return make
+
+
 def _encoding(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.DenseHashEncoding(8, **options, **kwargs)
@@ -173,6 +180,28 @@ def _trained(name: str, make: Any, inputs: Any, shape: Any, **kw: Any) -> LayerC
 
 _FEATURES = {"user": STRINGS, "movie": INTEGERS}
 _FEATURE_SHAPES = {"user": (6, 4), "movie": (6, 4)}
+
+#: It needs TFRS, which is there under legacy Keras alone.
+_UNIFIED = [
+    LayerCase(
+        "unified-strings",
+        _table("UnifiedEmbedding", num_buckets=5),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "unified-lists",
+        _table(
+            "UnifiedEmbedding",
+            parameter_budget=80,
+            num_chunks=4,
+            num_tables=2,
+            mask_value="",
+        ),
+        PADDED,
+        (6, 3, 4),
+    ),
+][: 2 * is_legacy]
 
 CASES = [
     LayerCase(
@@ -280,6 +309,83 @@ CASES = [
         (6, 3, 4),
         has_network=True,
     ),
+    LayerCase(
+        "vocabulary-strings",
+        _table("VocabularyEmbedding", vocabulary=["ü", "zzz", "user_17"]),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "vocabulary-integers-budget",
+        _table(
+            "VocabularyEmbedding",
+            vocabulary=[17, 2**62, -1],
+            parameter_budget=0.6,
+            table_shape=(5, 4),
+        ),
+        INTEGERS,
+        (6, 4),
+    ),
+    LayerCase(
+        "hashing_trick-strings",
+        _table("HashingTrickEmbedding", num_buckets=5, signed=True),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "hashing_trick-lists",
+        _table("HashingTrickEmbedding", parameter_budget=30, mask_value="", seed=3),
+        PADDED,
+        (6, 3, 4),
+    ),
+    LayerCase(
+        "double_hash-integers",
+        _table("DoubleHashEmbedding", num_buckets=5),
+        INTEGERS,
+        (6, 4),
+    ),
+    LayerCase(
+        "double_hash-concat-strings",
+        _table("DoubleHashEmbedding", parameter_budget=80, combiner="concat"),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "hash_embedding-integers",
+        _table("HashEmbedding", num_buckets=5, num_hashes=3, num_importance_rows=9),
+        INTEGERS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "hash_embedding-strings",
+        _table("HashEmbedding", parameter_budget=0.5, table_shape=(100, 4)),
+        STRINGS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "compositional-strings",
+        _table(
+            "CompositionalEmbedding",
+            vocabulary=[*"abcdefgh", "ü"],
+            num_remainders=3,
+        ),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "compositional-integers",
+        _table(
+            "CompositionalEmbedding",
+            vocabulary=[17, 2**62, -1, 5],
+            parameter_budget=20,
+            combiner="sum",
+        ),
+        INTEGERS,
+        (6, 4),
+    ),
+    *_UNIFIED,
     _trained("collection", _collection(), _FEATURES, _FEATURE_SHAPES),
     _trained(
         "collection-shared",

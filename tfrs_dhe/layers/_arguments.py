@@ -14,6 +14,14 @@ def check_positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_num_buckets(value: Any, name: str = "num_buckets") -> int:
+    """Returns how many values a hash has as int, or raises a ValueError."""
+    value = check_positive_integer(name, value)
+    if not 2 <= value < 2**31:
+        raise ValueError(f"`{name}` must be from 2 to 2**31 - 1. Received: {value!r}.")
+    return value
+
+
 def check_one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raises a ValueError that names the argument and the choices."""
     if value not in choices:

@@ -6,8 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import _specs
-from tfrs_dhe.layers._padding_mask import PaddingMask
+from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._rows import as_id_tensor, rows_of
 from tfrs_dhe.layers._side_features import side_feature_rows
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
@@ -15,7 +14,7 @@ from tfrs_dhe.layers.embedding_network import EmbeddingNetwork
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
-class DeepHashEmbedding(keras.layers.Layer):
+class DeepHashEmbedding(IdLayer):
     """Embeds ids by hashing and a deep network: no table, no vocabulary.
 
     Takes the place of `StringLookup` and `Embedding`. An id is encoded by k
@@ -117,7 +116,7 @@ class DeepHashEmbedding(keras.layers.Layer):
         momentum: float = 0.99,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(output_dim, mask_value, **kwargs)
         self.encoding = DenseHashEncoding(
             num_hashes=num_hashes,
             num_buckets=num_buckets,
@@ -143,18 +142,7 @@ class DeepHashEmbedding(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="network",
         )
-        self.output_dim = self.network.output_dim
-        if mask_value is not None and not isinstance(mask_value, str | int):
-            raise ValueError(
-                "`mask_value` must be the string or integer that pads lists of ids. "
-                f"Received: {mask_value!r}."
-            )
-        self.mask_value = mask_value
         self.deduplicate = deduplicate
-        self.supports_masking = True
-        # XLA knows no strings, and Keras 3 turns it on by itself on a GPU; what
-        # the ids are is known from the first call on.
-        self.supports_jit = False
 
     def call(
         self,
@@ -177,7 +165,7 @@ class DeepHashEmbedding(keras.layers.Layer):
           Floats [..., output_dim]; what stands at padding has no meaning.
         """
         ids = as_id_tensor(ids)
-        self.supports_jit = ids.dtype != tf.string
+        self._see_ids(ids.dtype)
         mask = self.compute_id_mask(ids, mask)
         has_side_features = side_features is not None
         if self.deduplicate and has_side_features:
@@ -307,46 +295,6 @@ class DeepHashEmbedding(keras.layers.Layer):
                 f"Received: {width - num_hashes}."
             )
 
-    def compute_mask(self, inputs: tf.Tensor, mask: Any = None) -> Any:
-        """Returns where ids are no padding, tf.bool in the shape of the ids."""
-        if isinstance(mask, list | tuple):  # one for each positional argument
-            mask = mask[0]
-        if isinstance(inputs, list | tuple):
-            inputs = inputs[0]
-        # Layers that take ragged input take no mask.
-        if isinstance(inputs, tf.RaggedTensor) or getattr(inputs, "ragged", False):
-            return None
-        return self.compute_id_mask(inputs, mask)
-
-    def compute_id_mask(self, ids: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
-        """Returns where ids [...] are no padding and, given a mask, it is true.
-
-        Args:
-          ids: Strings or integers [...], dense or ragged.
-          mask: tf.bool [...] or None.
-
-        Returns:
-          tf.bool [...], or None if there is neither a mask nor a `mask_value`.
-        """
-        if self.mask_value is None:
-            return mask
-        return PaddingMask(self.mask_value)(ids, mask=mask)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Returns the shape of the ids with the embedding's width added."""
-        return (*_specs.shape_tuple(input_shape), self.output_dim)
-
-    def compute_output_spec(
-        self,
-        ids: Any,
-        side_features: Any = None,
-        training: bool | None = None,
-        mask: Any = None,
-    ) -> Any:
-        """Returns the symbolic output (Keras 3)."""
-        _specs.check_id_spec(ids)
-        return _specs.output_spec(self, ids)
-
     def get_build_config(self) -> dict[str, Any]:
         """Returns the width of the network's input, which side features add to."""
         return {"input_dim": self.network.input_dim}
@@ -364,6 +312,5 @@ class DeepHashEmbedding(keras.layers.Layer):
         return {
             **own,
             **{name: value for name, value in parts.items() if name not in own},
-            "mask_value": self.mask_value,
             "deduplicate": self.deduplicate,
         }

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _specs, _tape
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
+from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers._parameter_budget import NetworkShape
 
@@ -175,9 +176,7 @@ class EmbeddingNetwork(keras.layers.Layer):
         return keras.layers.Dense(
             units,
             use_bias=use_bias,
-            # A copy each: an initializer object that is used twice warns, or
-            # repeats its numbers.
-            kernel_initializer=_copy_initializer(self.kernel_initializer),
+            kernel_initializer=copy_initializer(self.kernel_initializer),
             kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
             name=name,
@@ -335,9 +334,3 @@ def _check_hidden_dim(
     return tuple(
         _arguments.check_positive_integer("hidden_dim", units) for units in hidden_dim
     )
-
-
-def _copy_initializer(initializer: Any) -> Any:
-    if hasattr(initializer, "clone"):
-        return initializer.clone()
-    return type(initializer).from_config(initializer.get_config())
