@@ -82,6 +82,21 @@ def sessions_table(rows):
     return "\n".join(text)
 
 
+def validation_table(rows):
+    """The Markdown table of the recall on validation sessions after each epoch."""
+    rows = [row for row in rows if "validation" in row]
+    num_epochs = max(len(row["validation"]) for row in rows)
+    text = [
+        "| head | " + " | ".join(str(epoch + 1) for epoch in range(num_epochs)) + " |",
+        "|---|" + "--:|" * num_epochs,
+    ]
+    for row in rows:
+        recalls = [f"{epoch['recall']:.4f}" for epoch in row["validation"]]
+        recalls += [""] * (num_epochs - len(recalls))
+        text.append("| " + " | ".join([row["name"], *recalls]) + " |")
+    return "\n".join(text)
+
+
 def tuning_table(rows):
     """The Markdown table of what tuning tried."""
     text = [
@@ -129,6 +144,8 @@ def xc_table(rows):
 
 def plot_sessions(rows):
     """Recall against the size of the head."""
+    # Without runs of other settings than those of their method.
+    rows = [row for row in rows if " " not in row["name"]]
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for family, (label, marker, colour) in FAMILIES.items():
         of_family = [
@@ -183,6 +200,8 @@ def main():
     """Writes the table and the pictures."""
     sessions = lines("sessions")
     sections = ["## Next items in sessions", sessions_table(sessions)]
+    sections += ["## Recall on the validation sessions by epoch"]
+    sections += [validation_table(sessions)]
     if (RESULTS / "tuning.jsonl").exists():
         found = sorted(
             lines("tuning"),

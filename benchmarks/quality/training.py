@@ -1,0 +1,175 @@
+"""Trains a model of users and items and measures it."""
+
+import os
+import time
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+import numpy as np
+import tensorflow as tf
+from methods import METHODS
+from scipy.stats import rankdata
+
+from tfrs_dhe import hashing
+from tfrs_dhe._keras import keras
+
+MODELS = ("gmf", "mlp")
+#: Test pairs are told apart by how often their item was trained on.
+SEGMENTS = {"unseen": (0, 0), "rare": (1, 5), "known": (6, np.inf)}
+
+
+class Ranker(keras.Model):
+    """The logit that a user takes an item.
+
+    Args:
+      user_layer: From ids to embeddings.
+      item_layer: From ids to embeddings.
+      kind: "gmf", a weighted product of the two (He et al., WWW 2017), or "mlp".
+    """
+
+    def __init__(self, user_layer, item_layer, kind):
+        super().__init__()
+        self.user_layer = user_layer
+        self.item_layer = item_layer
+        self.kind = kind
+        hidden = (64, 32, 16) if kind == "mlp" else ()
+        self.head = keras.Sequential(
+            [
+                *(keras.layers.Dense(units, activation="relu") for units in hidden),
+                keras.layers.Dense(1),
+            ]
+        )
+
+    def call(self, inputs, training=None):
+        """Returns logits [n] of a pair of ids [n]."""
+        users, items = inputs
+        users = self.user_layer(users, training=training)
+        items = self.item_layer(items, training=training)
+        together = users * items if self.kind == "gmf" else tf.concat([users, items], 1)
+        return self.head(together)[:, 0]
+
+
+def area_under_curve(labels, scores):
+    """Returns the share of pairs of a positive and a negative that are in order.
+
+    None where there is no such pair; 0 for scores that are not numbers, which a
+    training that diverged gives.
+    """
+    positives = labels > 0.5
+    num_positive, num_negative = positives.sum(), (~positives).sum()
+    if not num_positive or not num_negative:
+        return None
+    if not np.all(np.isfinite(scores)):
+        return 0.0
+    below = rankdata(scores)[positives].sum() - num_positive * (num_positive + 1) / 2
+    return round(float(below / num_positive / num_negative), 5)
+
+
+def train(run, data, report=print):
+    """Trains and evaluates; returns what belongs into the result line.
+
+    The epoch that is best on the validation pairs is tested.
+
+    Args:
+      run: Settings, a `grid.Run`.
+      data: A `data.Data`.
+      report: Is told of each epoch.
+    """
+    keras.utils.set_random_seed(run.seed)
+    generator = np.random.default_rng(run.seed)
+    user_counts, item_counts = data.training_counts()
+    user_keys, item_keys = _keys(data.user_ids), _keys(data.item_ids)
+    make = METHODS[run.method]
+    model = Ranker(
+        make(_by_frequency(user_keys, user_counts), run.share, run.seed),
+        make(_by_frequency(item_keys, item_counts), run.share, run.seed + 1_000),
+        run.model,
+    )
+    optimizer = keras.optimizers.AdamW(
+        run.learning_rate, weight_decay=run.weight_decay, jit_compile=False
+    )
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None], tf.float32),
+        ]
+    )
+    def step(users, items, labels):
+        with tf.GradientTape() as tape:
+            logits = model((users, items), training=True)
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        variables = model.trainable_variables
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables, strict=True)
+        )
+        return loss
+
+    @tf.function(reduce_retracing=True)
+    def score(users, items):
+        return model((users, items), training=False)
+
+    def scores(pairs):
+        parts = [
+            score(user_keys[pairs.users[rows]], item_keys[pairs.items[rows]])
+            for rows in _batches(len(pairs), 16_384)
+        ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    model((user_keys[:1], item_keys[:1]), training=False)
+    optimizer.build(model.trainable_variables)
+    validation, best, test = [], -1.0, None
+    start, cpu_start = time.perf_counter(), time.process_time()
+    for epoch in range(run.epochs):
+        pairs = data.epoch(generator)
+        losses = [
+            step(user_keys[users], item_keys[items], labels)
+            for users, items, labels in (
+                (pairs.users[rows], pairs.items[rows], pairs.labels[rows])
+                for rows in _batches(len(pairs), run.batch_size)
+            )
+        ]
+        value = area_under_curve(data.validation.labels, scores(data.validation))
+        validation.append(value)
+        report(f"{run.name} {epoch + 1}/{run.epochs}", float(np.mean(losses)), value)
+        if value > best:
+            best, test = value, _segments(data.test, scores(data.test), item_counts)
+    return {
+        "parameters": {
+            "users": model.user_layer.count_params(),
+            "items": model.item_layer.count_params(),
+            "full_table": 32 * (len(user_keys) + len(item_keys)),
+        },
+        "validation": validation,
+        "test": test,
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - cpu_start, 1),
+    }
+
+
+def _keys(ids):
+    return hashing.cityhash64(tf.constant(ids)).numpy()
+
+
+def _by_frequency(keys, counts):
+    return keys[np.argsort(-counts, kind="stable")]
+
+
+def _batches(size, batch_size):
+    return [slice(start, start + batch_size) for start in range(0, size, batch_size)]
+
+
+def _segments(pairs, scores, item_counts):
+    counts = item_counts[pairs.items]
+    chosen = {name: (counts >= a) & (counts <= b) for name, (a, b) in SEGMENTS.items()}
+    chosen["all"] = np.ones(len(pairs), bool)
+    return {
+        name: {
+            "auc": area_under_curve(pairs.labels[rows], scores[rows]),
+            "pairs": int(rows.sum()),
+        }
+        for name, rows in chosen.items()
+        if rows.any()
+    }
