@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import _arguments, _compact_rows, _specs
+from tfrs_dhe.layers import _arguments, _compact_rows
+from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
 from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, keys_of
@@ -16,7 +17,7 @@ from tfrs_dhe.layers._rows import as_id_tensor, flatten
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
-class MaterializedEmbedding(keras.layers.Layer):
+class MaterializedEmbedding(IdLayer):
     """Embeds known ids by a row each, and unknown ids by the network.
 
     `DeepHashEmbedding.materialize` makes it for serving: ids that come often, as
@@ -68,26 +69,28 @@ class MaterializedEmbedding(keras.layers.Layer):
         row_dtype: str = "float32",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"trainable": False, **kwargs})
         if not isinstance(embedding, InferenceDeepHashEmbedding):
             raise ValueError(
                 "`embedding` must be the inference form of a DeepHashEmbedding, from "
                 "`layer.inference_form()`; `layer.materialize(ids)` does all of it. "
                 f"Received: {embedding!r}."
             )
+        super().__init__(
+            embedding.output_dim,
+            embedding.mask_value,
+            **{"trainable": False, **kwargs},
+        )
         _arguments.check_one_of("row_dtype", row_dtype, _compact_rows.ROW_DTYPES)
         self.num_rows = _arguments.check_positive_integer("num_rows", num_rows)
         self.row_dtype = row_dtype
-        self.output_dim = embedding.output_dim
-        self.mask_value = embedding.mask_value
         self.embedding = embedding
         if not embedding.network.built:
             embedding.network.build((None, embedding.encoding.num_hashes))
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(self.num_rows, self.output_dim, row_dtype)
-        self.supports_masking = True
-        # XLA knows no hash tables.
-        self.supports_jit = False
+
+    def _see_ids(self, dtype: tf.DType) -> None:
+        self.supports_jit = False  # XLA knows no hash tables
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: the sizes are known from the start."""
@@ -210,29 +213,13 @@ class MaterializedEmbedding(keras.layers.Layer):
             np.concatenate([self.embedding(batch) for batch in batches]),
         )
 
-    def compute_mask(self, inputs: tf.Tensor, mask: Any = None) -> Any:
-        """Returns where ids are no padding, tf.bool in the shape of the ids."""
-        return self.embedding.compute_mask(inputs, mask)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Returns the shape of the ids with the embedding's width added."""
-        return (*_specs.shape_tuple(input_shape), self.output_dim)
-
-    def compute_output_spec(
-        self,
-        ids: Any,
-        side_features: Any = None,
-        training: bool | None = None,
-        mask: Any = None,
-    ) -> Any:
-        """Returns the symbolic output (Keras 3)."""
-        _specs.check_id_spec(ids)
-        return _specs.output_spec(self, ids)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
+        config = super().get_config()
+        # They are those of the embedding.
+        del config["output_dim"], config["mask_value"]
         return {
-            **super().get_config(),
+            **config,
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "num_rows": self.num_rows,
             "row_dtype": self.row_dtype,
