@@ -43,7 +43,7 @@ def runs(choices, settings):
         Run(**dict(zip(names, values, strict=True)), **settings)
         for values in grid
         # A full table has but one size.
-        if (values[2] == "table") == (values[3] == 1) or values[2] != "table"
+        if values[2] != "table" or values[3] == 1
     ]
 
 

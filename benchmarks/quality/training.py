@@ -7,7 +7,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 import tensorflow as tf
-from methods import METHODS
+from methods import METHODS, OUTPUT_DIM
 from scipy.stats import rankdata
 
 from tfrs_dhe import hashing
@@ -140,7 +140,7 @@ def train(run, data, report=print):
         "parameters": {
             "users": model.user_layer.count_params(),
             "items": model.item_layer.count_params(),
-            "full_table": 32 * (len(user_keys) + len(item_keys)),
+            "full_table": OUTPUT_DIM * (len(user_keys) + len(item_keys)),
         },
         "validation": validation,
         "test": test,

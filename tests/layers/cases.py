@@ -319,7 +319,7 @@ CASES = [
         "vocabulary-integers-budget",
         _table(
             "VocabularyEmbedding",
-            vocabulary=[17, 2**62, -1],
+            vocabulary=[-1, 2**62, 17],
             parameter_budget=0.6,
             table_shape=(5, 4),
         ),
@@ -378,7 +378,7 @@ CASES = [
         "compositional-integers",
         _table(
             "CompositionalEmbedding",
-            vocabulary=[17, 2**62, -1, 5],
+            vocabulary=[-1, 2**62, 17, 5],
             parameter_budget=20,
             combiner="sum",
         ),

@@ -79,6 +79,33 @@ def tables_of_integers(layer: Any) -> list[np.ndarray]:
     return [np.asarray(weight) for weight in layer.get_weights()]
 
 
+def test_integers_of_64_bits_without_a_sign() -> None:
+    ids = np.array([2**64 - 1, 2**63, 5], np.uint64)
+    layer = VocabularyEmbedding(4, ids)
+    (table,) = tables_of_integers(layer)
+    np.testing.assert_array_equal(layer(tf.constant(ids)), table[1:])
+    np.testing.assert_array_equal(layer(tf.constant([-1, 6])), table[[1, 0]])
+
+
+@pytest.mark.parametrize(
+    "vocabulary", [["[UNK]", "a"], ["a", "[UNK]", "[UNK]]"], [-1, -2], [7, -1]]
+)
+def test_the_ids_that_keras_reserves_are_ids(vocabulary: list[Any]) -> None:
+    layer = VocabularyEmbedding(4, vocabulary)
+    outputs = layer(tf.constant(vocabulary))
+    (table,) = layer.get_weights()
+    np.testing.assert_array_equal(outputs, table[1:])
+
+
+def test_floats_are_no_ids_of_a_vocabulary_of_integers() -> None:
+    for layer in (
+        VocabularyEmbedding(4, [1, 2]),
+        CompositionalEmbedding(4, [1, 2], 2),
+    ):
+        with pytest.raises(ValueError, match="`ids` must be integers"):
+            layer(tf.constant([1.0]))
+
+
 def test_a_budget_keeps_the_first_ids_of_a_vocabulary() -> None:
     layer = VocabularyEmbedding(4, IDS, parameter_budget=0.1, table_shape=(200, 4))
     assert layer.vocabulary == IDS[:19].tolist()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
 
 
@@ -37,6 +38,8 @@ class Vocabulary:
                 "`vocabulary` must have at least one id, and each once. Received "
                 f"{len(array)} ids, of which {len(set(array.tolist()))} are distinct."
             )
+        if not self.is_string:
+            array = array.astype(np.int64)  # those of uint64 keep their bits
         # Text and Python's integers, as a config can hold them.
         self.ids = array.tolist()
 
@@ -49,15 +52,21 @@ class Vocabulary:
 
     def lookup(self) -> Any:
         """Returns a Keras layer from ids to numbers."""
-        if self.is_string:
-            return keras.layers.StringLookup(vocabulary=self.ids, name="lookup")
-        return keras.layers.IntegerLookup(vocabulary=self.ids, name="lookup")
+        # Keras has an id for all unknown ones, "[UNK]" or -1, which may be known.
+        known = set(self.ids)
+        unknown: Any = "[UNK]" if self.is_string else -1
+        while unknown in known:
+            unknown = unknown + "]" if self.is_string else unknown - 1
+        lookup = (
+            keras.layers.StringLookup if self.is_string else keras.layers.IntegerLookup
+        )
+        return lookup(vocabulary=self.ids, oov_token=unknown, name="lookup")
 
     def prepare(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns ids as the lookup takes them.
 
         Raises:
-          ValueError: If they are of another type than the vocabulary.
+          ValueError: If they are of another type than the vocabulary, or floats.
         """
         if (ids.dtype == tf.string) != self.is_string:
             kind = "strings" if self.is_string else "integers"
@@ -65,4 +74,4 @@ class Vocabulary:
                 f"`ids` must be {kind}, as the `vocabulary` is. Received dtype "
                 f"{ids.dtype.name}."
             )
-        return ids if self.is_string else tf.cast(ids, tf.int64)
+        return ids if self.is_string else hashing.int64_keys(ids)
