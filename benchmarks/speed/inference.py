@@ -45,7 +45,7 @@ def folded(network: EmbeddingNetwork, inference: EmbeddingNetwork) -> EmbeddingN
     config = {**inference.get_config(), "name": "folded"}
     copy = EmbeddingNetwork.from_config(config)
     copy.build((None, network.input_dim))
-    copy.set_weights(inference.get_weights())
+    copy.set_weights([array.numpy() for array in inference.arrays()])
     return copy
 
 
