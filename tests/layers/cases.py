@@ -121,11 +121,13 @@ def _inference(trained: Callable[..., Any], inputs: Any, side: Any = None) -> An
     return make
 
 
-def _materialized(ids: Any, row_dtype: str, **options: Any) -> Callable[..., Any]:
+def _materialized(
+    ids: Any, row_dtype: str, key_index: str = "hash_table", **options: Any
+) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         layer = _dhe(**options)(**kwargs)
         layer(ids, training=True)
-        return layer.materialize(ids, row_dtype)
+        return layer.materialize(ids, row_dtype, key_index=key_index)
 
     return make
 
@@ -299,6 +301,13 @@ CASES = [
         "materialized-int8-strings",
         _materialized(STRINGS[:3], "int8"),
         STRINGS,
+        (6, 4),
+        has_network=True,
+    ),
+    LayerCase(
+        "materialized-int4-sorted",
+        _materialized(INTEGERS[:3], "int4", "sorted"),
+        INTEGERS,
         (6, 4),
         has_network=True,
     ),

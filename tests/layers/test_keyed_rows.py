@@ -23,8 +23,10 @@ def rows_of(keys: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
     return {"keys": keys, "rows": rows, "scales": scales}
 
 
-def filled(keys: np.ndarray, dtype: str = "float32") -> KeyedRows:
-    rows = KeyedRows(len(keys), 2, dtype)
+def filled(
+    keys: np.ndarray, dtype: str = "float32", key_index: str = "hash_table"
+) -> KeyedRows:
+    rows = KeyedRows(len(keys), 2, dtype, key_index)
     rows.assign(rows_of(keys, dtype))
     return rows
 
@@ -39,44 +41,63 @@ def assert_finds(rows: KeyedRows, keys: np.ndarray) -> None:
     assert is_known.numpy().tolist() == [place > 0 for place in expected]
 
 
+BOTH = pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
+
+
+@BOTH
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("num_keys", [1, 2, 1000])
 @pytest.mark.parametrize("first", [[], SPECIAL])
-def test_finds_what_a_dict_does(num_keys: int, first: list[int], dtype: str) -> None:
+def test_finds_what_a_dict_does(
+    num_keys: int, first: list[int], dtype: str, key_index: str
+) -> None:
     generator = np.random.default_rng(num_keys)
     some = generator.integers(-(2**63), 2**63 - 1, num_keys)
-    keys = generator.permutation(np.unique(np.concatenate([first, some]).astype("i8")))
-    rows = filled(keys, dtype)
+    keys = np.unique(np.concatenate([first, some]).astype("i8"))
+    if key_index == "hash_table":
+        keys = generator.permutation(keys)
+    rows = filled(keys, dtype, key_index)
     assert_finds(rows, keys)
     for name, array in rows_of(keys, dtype).items():
         np.testing.assert_array_equal(rows.arrays()[name], array, strict=True)
 
 
-def test_nothing_is_found_before_there_are_rows() -> None:
-    rows = KeyedRows(3, 2, "float32")
+@BOTH
+def test_nothing_is_found_before_there_are_rows(key_index: str) -> None:
+    rows = KeyedRows(3, 2, "float32", key_index)
     assert_finds(rows, np.array([], np.int64))
     assert rows.arrays()["keys"].shape == (0,)
 
 
-def test_others_are_forgotten() -> None:
-    rows = filled(np.array([1, 2, 3]))
-    keys = np.array([4, 2, 1])
+@BOTH
+def test_others_are_forgotten(key_index: str) -> None:
+    rows = filled(np.array([1, 2, 3]), key_index=key_index)
+    keys = np.array([1, 2, 4])
     rows.assign(rows_of(keys, "float32"))
     assert_finds(rows, keys)
 
 
-def test_a_copy_has_a_table_of_its_own() -> None:
+@BOTH
+def test_a_copy_has_an_index_of_its_own(key_index: str) -> None:
     keys = np.array([1, 2, 3])
-    rows = filled(keys)
+    rows = filled(keys, key_index=key_index)
     copied = copy.deepcopy(rows)
     rows.assign(rows_of(np.array([8, 9, 10]), "float32"))
     assert_finds(copied, keys)
 
 
-def test_checkpoints_follow_table_and_rows(tmp_path: str) -> None:
+def test_a_sorted_index_takes_keys_that_ascend() -> None:
+    for keys in ([2, 1], [1, 1]):
+        with pytest.raises(ValueError, match="must ascend"):
+            filled(np.array(keys), key_index="sorted")
+
+
+@BOTH
+def test_checkpoints_follow_index_and_rows(tmp_path: str, key_index: str) -> None:
     keys = np.array([5, 7, 9])
-    path = tf.train.Checkpoint(rows=filled(keys, "int8")).save(f"{tmp_path}/rows")
-    rows = filled(np.array([7, 5, 1]), "int8")
+    saved = filled(keys, "int8", key_index)
+    path = tf.train.Checkpoint(rows=saved).save(f"{tmp_path}/rows")
+    rows = filled(np.array([1, 5, 7]), "int8", key_index)
     tf.train.Checkpoint(rows=rows).restore(path).assert_existing_objects_matched()
     assert_finds(rows, keys)
 

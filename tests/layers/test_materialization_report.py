@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrs_dhe.layers import DeepHashEmbedding
-from tfrs_dhe.layers._keyed_rows import BYTES_PER_KEY
+from tfrs_dhe.layers._key_index import KEY_INDEXES
 
 IDS = ["a"] * 5 + ["b"] * 3 + ["c", "d"]
 
@@ -43,15 +43,22 @@ def test_counts_may_be_given(layer: DeepHashEmbedding) -> None:
     assert report.errors is None
 
 
-def test_bytes_are_those_of_rows_and_table(layer: DeepHashEmbedding) -> None:
+@pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
+def test_bytes_are_those_of_rows_and_index(
+    layer: DeepHashEmbedding, key_index: str
+) -> None:
     ids = np.arange(3000)
-    row = layer.materialization_report(ids).coverage[-1]
+    row = layer.materialization_report(ids, key_index=key_index).coverage[-1]
     for dtype, num_bytes in row.num_bytes.items():
         stored: dict[str, np.ndarray] = {}
-        layer.materialize(ids, dtype).save_own_variables(stored)
+        served = layer.materialize(ids, dtype, key_index=key_index)
+        served.save_own_variables(stored)
         keys = stored.pop("keys")
         rows = sum(array.nbytes for array in stored.values())
-        assert num_bytes == rows + BYTES_PER_KEY * len(keys)
+        bytes_per_key = KEY_INDEXES[key_index].BYTES_PER_KEY
+        assert num_bytes == rows + bytes_per_key * len(keys)
+        if key_index == "sorted":
+            assert num_bytes == rows + keys.nbytes
 
 
 def test_errors_are_those_of_materialized_rows(layer: DeepHashEmbedding) -> None:
@@ -69,7 +76,12 @@ def test_prints_a_table(layer: DeepHashEmbedding) -> None:
     lines = str(layer.materialization_report(IDS, num_rows=[2])).splitlines()
     assert lines[0] == "4 ids"
     assert lines[2].split()[:2] == ["2", "80.0%"]
-    assert [line.split()[0] for line in lines[4:]] == ["float32", "bfloat16", "int8"]
+    assert [line.split()[0] for line in lines[4:]] == [
+        "float32",
+        "bfloat16",
+        "int8",
+        "int4",
+    ]
 
 
 @pytest.mark.parametrize(

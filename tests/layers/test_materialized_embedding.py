@@ -28,6 +28,7 @@ def largest(x: Any) -> np.ndarray:
     return np.abs(x).max(axis=-1, keepdims=True)
 
 
+@pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
 # Half of a step of each dtype, relative to a value or to the largest of a row.
 @pytest.mark.parametrize(
     ("dtype", "bound"),
@@ -35,12 +36,15 @@ def largest(x: Any) -> np.ndarray:
         ("float32", lambda row: 0 * row),
         ("bfloat16", lambda row: np.abs(row) * 2.0**-8),
         ("int8", lambda row: largest(row) / 127 / 2),
+        ("int4", lambda row: largest(row) / 7 / 2),
     ],
 )
-def test_is_the_plain_layer_within_half_a_step(dtype: str, bound: Any) -> None:
+def test_is_the_plain_layer_within_half_a_step(
+    dtype: str, bound: Any, key_index: str
+) -> None:
     layer = make()
     expected = layer(MIXED, training=False).numpy()
-    served = layer.materialize(KNOWN, dtype)
+    served = layer.materialize(KNOWN, dtype, key_index=key_index)
     is_known = served.is_known(MIXED).numpy()
     assert is_known.tolist() == [True] * 3 + [False] * 3 + [True] * 2 + [False]
     step = np.where(is_known[:, np.newaxis], bound(expected), 0)
@@ -148,9 +152,10 @@ def test_is_a_copy() -> None:
     np.testing.assert_array_equal(served(MIXED), before)
 
 
-def test_unset_rows_are_not_served() -> None:
+@pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
+def test_unset_rows_are_not_served(key_index: str) -> None:
     """A layer made again without its weights computes all ids."""
-    layer = make().materialize(["id-0", ""])
+    layer = make().materialize(["id-0", ""], key_index=key_index)
     again = MaterializedEmbedding.from_config(layer.get_config())
     assert not np.any(again.is_known(tf.constant(["id-0", ""])))
     assert not np.any(again.is_known(tf.range(-9, 9)))
@@ -269,5 +274,7 @@ def test_wrong_arguments() -> None:
         make().materialize(KNOWN, "float16")
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         make().materialize(KNOWN, batch_size=0)
+    with pytest.raises(ValueError, match="`key_index` must be one of"):
+        make().materialize(KNOWN, key_index="trie")
     with pytest.raises(ValueError, match="`embedding` must be the inference form"):
         MaterializedEmbedding(make(), 3)

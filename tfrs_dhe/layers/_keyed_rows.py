@@ -1,11 +1,11 @@
 """Rows of floats that are found by 64-bit keys.
 
-A hash table of TensorFlow says where the row of a key stands, and for all other keys
-that they stand in a last row of zeros:
+An index says where the row of a key stands, and for all other keys that they stand in
+a last row of zeros:
 
-    key -> table -> row, n if there is none -> rows[row]
+    key -> index -> row, n if there is none -> rows[row]
 
-Table and rows belong together, so they are set together, and neither of them is a
+Index and rows belong together, so they are set together, and neither of them is a
 weight of a Keras layer, which could be set without the other. Checkpoints and
 SavedModels follow both.
 """
@@ -17,12 +17,9 @@ import tensorflow as tf
 
 from tfrs_dhe import hashing
 from tfrs_dhe.layers import _compact_rows
+from tfrs_dhe.layers._key_index import KEY_INDEXES
 
-#: Memory of the table for each key: a node of 32 bytes, and a share of the list of
-#: buckets, which grows in steps. Measured from 40 to 55.
-BYTES_PER_KEY = 48
-
-#: Where the table is, and the rows: of 8 and 16 bits they can be looked up on the CPU
+#: Where the index is, and the rows: of 8 and 16 bits they can be looked up on the CPU
 #: alone, and strings are there.
 DEVICE = "CPU:0"
 
@@ -48,7 +45,7 @@ def keys_of(ids: tf.Tensor) -> tf.Tensor:
 
 
 class KeyedRows(tf.__internal__.tracking.AutoTrackable):
-    """The table and the rows.
+    """The index and the rows.
 
     The methods are to be called on `DEVICE`.
 
@@ -56,19 +53,20 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
       num_rows: n.
       width: Numbers in a row.
       dtype: What rows are rounded to, one of `_compact_rows.ROW_DTYPES`.
+      key_index: What finds them, one of `KEY_INDEXES`.
     """
 
-    def __init__(self, num_rows: int, width: int, dtype: str) -> None:
+    def __init__(self, num_rows: int, width: int, dtype: str, key_index: str) -> None:
         super().__init__()
+        self._arguments = (num_rows, width, dtype, key_index)
         self._num_rows = num_rows
+        self._width = width
         self._dtype = dtype
-        self._table = tf.lookup.experimental.MutableHashTable(
-            tf.int64, tf.int64, default_value=num_rows
-        )
-        stored = _compact_rows.STORED[dtype]
-        self._values = _variable("rows", [num_rows + 1, width], stored)
+        self._index = KEY_INDEXES[key_index](num_rows)
+        shape = [num_rows + 1, _compact_rows.stored_width(width, dtype)]
+        self._values = _variable("rows", shape, _compact_rows.STORED[dtype])
         self._scales = None
-        if dtype == "int8":
+        if dtype in _compact_rows.LARGEST:
             self._scales = _variable("scales", [num_rows + 1, 1], "float32")
 
     @property
@@ -77,8 +75,8 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
         return ["keys", *self._variables()]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KeyedRows":
-        # The table itself would be shared.
-        copied = KeyedRows(self._num_rows, self._values.shape[1], self._dtype)
+        # A hash table itself would be shared.
+        copied = KeyedRows(*self._arguments)
         copied.assign(self.arrays())
         return copied
 
@@ -86,11 +84,13 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
         """Takes keys and rows in place of those there are.
 
         Args:
-          arrays: "keys", distinct int64 [n], or none; "rows" [n, width], in the dtype
-            that `_compact_rows.STORED` has; for int8 "scales", float32 [n, 1].
+          arrays: "keys", distinct int64 [n], or none, ascending for a sorted index;
+            "rows" [n, stored width], in the dtype that `_compact_rows.STORED` has; for
+            int8 and int4 "scales", float32 [n, 1].
 
         Raises:
-          ValueError: If an array does not have the shape of these rows.
+          ValueError: If an array does not have the shape of these rows, or keys do not
+            ascend for an index that is sorted.
         """
         keys = arrays["keys"]
         if len(keys) not in (0, self._num_rows):
@@ -99,17 +99,16 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
                 f"Received {len(keys)} keys."
             )
         # At no moment does a key lead to the row of another.
-        self._import(keys[:0])
+        self._index.assign(keys[:0])
         for name, variable in self._variables().items():
             zeros = np.zeros_like(arrays[name][:1])
             variable.assign(np.concatenate([arrays[name], zeros]))
-        self._import(keys)
+        self._index.assign(keys)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns what `assign` takes."""
-        keys, rows = self._table.export()
         return {
-            "keys": keys.numpy()[np.argsort(rows.numpy())],
+            "keys": self._index.keys(),
             **{
                 name: variable.numpy()[:-1]
                 for name, variable in self._variables().items()
@@ -129,22 +128,17 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
           Rows [batch, width], zeros where there is none, and where there is one,
           tf.bool [batch].
         """
-        rows = self._table.lookup(keys)
+        rows = self._index.find(keys)
         values = tf.gather(self._values, rows)
         scales = None if self._scales is None else tf.gather(self._scales, rows)
-        values = _compact_rows.restore(values, scales, self._dtype, compute_dtype)
+        values = _compact_rows.restore(
+            values, scales, self._width, self._dtype, compute_dtype
+        )
         return values, rows < self._num_rows
 
     def _variables(self) -> dict[str, tf.Variable]:
         found = {"rows": self._values, "scales": self._scales}
         return {name: v for name, v in found.items() if v is not None}
-
-    def _import(self, keys: np.ndarray) -> None:
-        tf.raw_ops.LookupTableImportV2(
-            table_handle=self._table.resource_handle,
-            keys=tf.constant(keys, tf.int64),
-            values=tf.range(len(keys), dtype=tf.int64),
-        )
 
 
 def _variable(name: str, shape: list[int], dtype: str) -> tf.Variable:

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe.layers import _compact_rows
+from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
-from tfrs_dhe.layers._keyed_rows import BYTES_PER_KEY
+from tfrs_dhe.layers._key_index import KEY_INDEXES
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers.factorized_top_k import _identifiers
 
@@ -25,7 +25,7 @@ class Coverage:
     Attributes:
       num_rows: How many ids, the most frequent ones, have a row.
       share: Share of the occurrences that are theirs.
-      num_bytes: Memory of rows, scales, keys and the table that finds them, for each
+      num_bytes: Memory of rows, scales, keys and the index that finds them, for each
         dtype.
     """
 
@@ -67,6 +67,7 @@ def report(
     ids: Any,
     counts: Any,
     num_rows: Sequence[int] | None,
+    key_index: str,
 ) -> MaterializationReport:
     """Returns the report; see `DeepHashEmbedding.materialization_report`.
 
@@ -76,7 +77,9 @@ def report(
       ids: Ids, one for each occurrence, or None.
       counts: How often each id occurs, or None.
       num_rows: For how many rows to report, or None.
+      key_index: What finds rows.
     """
+    _arguments.check_one_of("key_index", key_index, tuple(KEY_INDEXES))
     if (ids is None) == (counts is None):
         received = "none" if ids is None else "both"
         raise ValueError(
@@ -91,7 +94,7 @@ def report(
             n,
             float(reached[n - 1] / reached[-1]),
             {
-                dtype: _num_bytes(n, output_dim, dtype)
+                dtype: _num_bytes(n, output_dim, dtype, key_index)
                 for dtype in _compact_rows.ROW_DTYPES
             },
         )
@@ -150,8 +153,9 @@ def _sizes(num_rows: Sequence[int] | None, num_ids: int) -> list[int]:
     return sorted({int(n) for n in num_rows})
 
 
-def _num_bytes(num_rows: int, width: int, dtype: str) -> int:
-    return num_rows * (_compact_rows.bytes_per_row(width, dtype) + BYTES_PER_KEY)
+def _num_bytes(num_rows: int, width: int, dtype: str, key_index: str) -> int:
+    bytes_per_key = KEY_INDEXES[key_index].BYTES_PER_KEY
+    return num_rows * (_compact_rows.bytes_per_row(width, dtype) + bytes_per_key)
 
 
 def _errors(
@@ -163,7 +167,9 @@ def _errors(
         values, scales = _compact_rows.compact(exact, dtype)
         if scales is not None:
             scales = scales[:, np.newaxis]
-        return _compact_rows.restore(values, scales, dtype, "float32")
+        return _compact_rows.restore(
+            values, scales, exact.shape[1], dtype, "float32"
+        )
 
     return {
         dtype: RowErrors.of(rounded(dtype), exact) for dtype in _compact_rows.ROW_DTYPES

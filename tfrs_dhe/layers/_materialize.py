@@ -16,7 +16,7 @@ from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
 
 
 def materialize(
-    layer: DeepHashEmbedding, ids: Any, dtype: str, batch_size: int
+    layer: DeepHashEmbedding, ids: Any, dtype: str, batch_size: int, key_index: str
 ) -> MaterializedEmbedding:
     """Returns a layer that has a row for each of the ids.
 
@@ -25,6 +25,7 @@ def materialize(
       ids: Strings or integers, of any shape.
       dtype: Of the rows.
       batch_size: How many rows are computed at a time.
+      key_index: What finds them.
 
     Returns:
       The layer.
@@ -47,6 +48,7 @@ def materialize(
         network,
         num_rows=len(keys),
         row_dtype=dtype,
+        key_index=key_index,
         name=layer.name,
         dtype=layer.dtype_policy,
     )

@@ -214,7 +214,11 @@ class DeepHashEmbedding(IdLayer):
         return _inference_form.embedding(self, deduplicate)
 
     def materialize(
-        self, ids: Any, dtype: str = "float32", batch_size: int = 8192
+        self,
+        ids: Any,
+        dtype: str = "float32",
+        batch_size: int = 8192,
+        key_index: str = "hash_table",
     ) -> Any:
         """Returns a layer for serving that has a row for each of the ids.
 
@@ -231,10 +235,12 @@ class DeepHashEmbedding(IdLayer):
         Args:
           ids: Strings or integers of any shape. One that is given more than once has
             one row. The `mask_value` has one too, given or not.
-          dtype: Of the rows: `"float32"`, `"bfloat16"`, or `"int8"` with a scale for
-            each row.
+          dtype: Of the rows: `"float32"`, `"bfloat16"`, or `"int8"` or `"int4"` with a
+            scale for each row.
           batch_size: How many rows are computed at a time, which bounds the memory
             that is needed besides the rows.
+          key_index: What finds rows: `"hash_table"`, which takes about 48 bytes a row,
+            or `"sorted"`, which takes 8 and more time for large batches.
 
         Returns:
           A `MaterializedEmbedding` with copies of the weights.
@@ -246,10 +252,14 @@ class DeepHashEmbedding(IdLayer):
         # Its class holds one that derives from this one.
         from tfrs_dhe.layers import _materialize
 
-        return _materialize.materialize(self, ids, dtype, batch_size)
+        return _materialize.materialize(self, ids, dtype, batch_size, key_index)
 
     def materialization_report(
-        self, ids: Any = None, counts: Any = None, num_rows: Sequence[int] | None = None
+        self,
+        ids: Any = None,
+        counts: Any = None,
+        num_rows: Sequence[int] | None = None,
+        key_index: str = "hash_table",
     ) -> Any:
         """Returns what rows for the most frequent ids would cost and serve.
 
@@ -257,9 +267,9 @@ class DeepHashEmbedding(IdLayer):
         >>> layer = DeepHashEmbedding(32, hidden_dim=64)
         >>> print(layer.materialization_report(counts=[70, 20, 6, 4], num_rows=[1, 2]))
         4 ids
-                rows   traffic    float32 MB   bfloat16 MB       int8 MB
-                   1     70.0%          0.00          0.00          0.00
-                   2     90.0%          0.00          0.00          0.00
+                rows   traffic    float32 MB   bfloat16 MB       int8 MB       int4 MB
+                   1     70.0%          0.00          0.00          0.00          0.00
+                   2     90.0%          0.00          0.00          0.00          0.00
 
         Args:
           ids: The traffic: strings or integers of any shape, one for each occurrence,
@@ -268,10 +278,11 @@ class DeepHashEmbedding(IdLayer):
           counts: The traffic as how often each id occurs [num_ids], in place of `ids`.
           num_rows: For which numbers of rows to report; by default powers of ten, and
             all ids.
+          key_index: What would find the rows; see `materialize`.
 
         Returns:
           A report with `coverage` (share of the traffic, and bytes of rows, scales and
-          the keys with their table for each dtype) and `errors`; `print` shows it.
+          the keys with their index for each dtype) and `errors`; `print` shows it.
 
         Raises:
           ValueError: If there is no traffic, arguments do not fit, or ids are given
@@ -282,7 +293,7 @@ class DeepHashEmbedding(IdLayer):
 
         network = None if ids is None else self.inference_form()
         return _materialization_report.report(
-            network, self.output_dim, ids, counts, num_rows
+            network, self.output_dim, ids, counts, num_rows, key_index
         )
 
     def _check_width(self, width: int) -> None:

@@ -11,6 +11,7 @@ from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
+from tfrs_dhe.layers._key_index import KEY_INDEXES
 from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, keys_of
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers._rows import as_id_tensor, flatten
@@ -30,13 +31,14 @@ class MaterializedEmbedding(IdLayer):
     layer's outputs; see `error` for what the smaller dtypes add.
 
     An id is known by a key of 64 bits, the integer itself or FarmHash64 of the string.
-    A hash table of TensorFlow says where its row stands. Table and rows are in `.keras`
-    and `.weights.h5` files, checkpoints and SavedModels. They are no weights:
-    `get_weights`, `set_weights` and `.h5` files of the old format have the network
-    alone, and a layer that was made again from these computes every id, which is slower
-    and never wrong.
+    `key_index` says what finds its row: `"hash_table"`, one of TensorFlow, takes about
+    48 bytes a key, and `"sorted"`, a binary search, takes 8 and more time for large
+    batches. Index and rows are in `.keras` and `.weights.h5` files, checkpoints and
+    SavedModels. They are no weights: `get_weights`, `set_weights` and `.h5` files of
+    the old format have the network alone, and a layer that was made again from these
+    computes every id, which is slower and never wrong.
 
-    The table is no part of XLA: functions with `jit_compile=True` cannot hold the
+    The hash table is no part of XLA: functions with `jit_compile=True` cannot hold the
     layer. Its inference form, `embedding`, can be there.
 
     Example:
@@ -50,7 +52,9 @@ class MaterializedEmbedding(IdLayer):
     Args:
       embedding: The inference form that computes unknown ids; without side features.
       num_rows: n, how many ids are known.
-      row_dtype: `"float32"`, `"bfloat16"`, or `"int8"` with a scale for each row.
+      row_dtype: `"float32"`, `"bfloat16"`, or `"int8"` or `"int4"` with a scale for
+        each row.
+      key_index: `"hash_table"` or `"sorted"`.
       **kwargs: Those of a Keras layer.
 
     Input shape: ids [...], strings or integers, of any rank, dense or ragged.
@@ -67,6 +71,7 @@ class MaterializedEmbedding(IdLayer):
         embedding: Any,
         num_rows: int,
         row_dtype: str = "float32",
+        key_index: str = "hash_table",
         **kwargs: Any,
     ) -> None:
         if not isinstance(embedding, InferenceDeepHashEmbedding):
@@ -81,20 +86,20 @@ class MaterializedEmbedding(IdLayer):
             **{"trainable": False, **kwargs},
         )
         _arguments.check_one_of("row_dtype", row_dtype, _compact_rows.ROW_DTYPES)
+        _arguments.check_one_of("key_index", key_index, tuple(KEY_INDEXES))
         self.num_rows = _arguments.check_positive_integer("num_rows", num_rows)
         self.row_dtype = row_dtype
+        self.key_index = key_index
         self.embedding = embedding
         if not embedding.network.built:
             embedding.network.build((None, embedding.encoding.num_hashes))
         with tf.device(DEVICE):
-            self._keyed_rows = KeyedRows(self.num_rows, self.output_dim, row_dtype)
+            self._keyed_rows = KeyedRows(
+                self.num_rows, self.output_dim, row_dtype, key_index
+            )
 
     def _see_ids(self, dtype: tf.DType) -> None:
         self.supports_jit = False  # XLA knows no hash tables
-
-    def build(self, input_shape: Any) -> None:
-        """Does nothing: the sizes are known from the start."""
-        super().build(input_shape)
 
     def assign(self, keys: np.ndarray, rows: _compact_rows.CompactRows) -> None:
         """Takes over keys, int64 [n], and their rows, of the layer's sizes."""
@@ -223,6 +228,7 @@ class MaterializedEmbedding(IdLayer):
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "num_rows": self.num_rows,
             "row_dtype": self.row_dtype,
+            "key_index": self.key_index,
         }
 
     @classmethod
