@@ -100,6 +100,16 @@ def _dhe(**options: Any) -> Callable[..., Any]:
     return make
 
 
+def _dhe_of_bloom(**options: Any) -> Callable[..., Any]:
+    def make(**kwargs: Any) -> Any:
+        encoding = layers.BloomEmbedding(3, num_buckets=7, name="bloom")
+        return layers.DeepHashEmbedding(
+            4, 6, num_hidden_layers=2, encoding=encoding, **options, **kwargs
+        )
+
+    return make
+
+
 def _network(**options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return layers.EmbeddingNetwork(
@@ -290,6 +300,20 @@ CASES = [
         side_features=FLOATS,
         has_network=True,
     ),
+    _trained(
+        "dhe-bloom",
+        _dhe_of_bloom(normalization=None),
+        INTEGERS,
+        (6, 4),
+        side_features=FLOATS,
+    ),
+    LayerCase(
+        "inference-bloom",
+        _inference(_dhe_of_bloom(deduplicate=True), STRINGS),
+        STRINGS,
+        (6, 4),
+        has_network=True,
+    ),
     LayerCase(
         "materialized-integers",
         _materialized(INTEGERS[:3], "float32"),
@@ -344,6 +368,24 @@ CASES = [
     LayerCase(
         "hashing_trick-lists",
         _table("HashingTrickEmbedding", parameter_budget=30, mask_value="", seed=3),
+        PADDED,
+        (6, 3, 4),
+    ),
+    LayerCase(
+        "bloom-strings",
+        _table("BloomEmbedding", num_buckets=5),
+        STRINGS,
+        (6, 4),
+    ),
+    LayerCase(
+        "bloom-budget-lists",
+        _table(
+            "BloomEmbedding",
+            parameter_budget=30,
+            num_hashes=2,
+            signed=False,
+            mask_value="",
+        ),
         PADDED,
         (6, 3, 4),
     ),

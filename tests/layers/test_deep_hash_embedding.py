@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import DeepHashEmbedding, DenseHashEncoding, EmbeddingNetwork
+from tfrs_dhe.layers import (
+    BloomEmbedding,
+    DeepHashEmbedding,
+    DeepHashEmbeddingCollection,
+    DenseHashEncoding,
+    EmbeddingNetwork,
+)
 
 
 def make(**options: Any) -> DeepHashEmbedding:
@@ -415,3 +421,64 @@ def test_different_seeds_are_different_functions() -> None:
 def test_unknown_width_of_an_encoding() -> None:
     with pytest.raises(ValueError, match="of EmbeddingNetwork must be known"):
         EmbeddingNetwork(4, 8).build((None, None))
+
+
+def of_bloom(**options: Any) -> DeepHashEmbedding:
+    encoding = BloomEmbedding(6, num_buckets=50)
+    return DeepHashEmbedding(
+        4, 8, num_hidden_layers=2, encoding=encoding, **{"name": "dhe", **options}
+    )
+
+
+def test_an_encoding_takes_the_place_of_the_hashes() -> None:
+    ids = tf.constant(["a", "b" * 99, ""])
+    layer = of_bloom()
+    side = tf.ones([3, 2])
+    outputs = layer(ids, side_features=side, training=False)
+    encoding = layer.encoding(hashing.cityhash64(ids))
+    inputs = tf.concat([encoding, side], axis=1)
+    np.testing.assert_array_equal(outputs, layer.network(inputs, training=False))
+    assert layer.encoding_dim == 6
+    assert layer.count_params() == 50 * 6 + layer.network.count_params()
+
+
+def test_an_encoding_learns() -> None:
+    layer = of_bloom()
+    optimizer = keras.optimizers.SGD(0.1)
+    ids = tf.constant(["a", "b", "c"])
+    layer(ids, training=False)
+    before = layer.encoding.get_weights()[0]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(ids, training=True) ** 3)
+    weights = layer.trainable_weights
+    gradients = tape.gradient(loss, weights)
+    optimizer.apply_gradients(zip(gradients, weights, strict=True))
+    changed = np.any(layer.encoding.get_weights()[0] != before, axis=1)
+    buckets = hashing.universal_hash(hashing.cityhash64(ids), 4, 50) - 1
+    assert set(np.flatnonzero(changed)) == set(buckets.numpy().ravel())
+
+
+def test_an_encoding_is_saved_and_materialized(tmp_path: Any) -> None:
+    ids = tf.constant(["a", "b", "c"])
+    layer = of_bloom()
+    layer(ids, training=True)
+    expected = layer(ids, training=False)
+    model = keras.Sequential([keras.Input((), dtype="string"), layer])
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras").get_layer("dhe")
+    np.testing.assert_array_equal(loaded(ids, training=False), expected)
+    served = loaded.materialize(ids[:2])
+    np.testing.assert_allclose(served(ids), expected, atol=1e-6)
+    path = tmp_path / "served.keras"
+    keras.Sequential([keras.Input((), dtype="string"), served]).save(path)
+    again = keras.models.load_model(path)
+    np.testing.assert_array_equal(again(ids), served(ids))
+
+
+def test_encodings_that_are_refused() -> None:
+    with pytest.raises(ValueError, match="`encoding` must be a Keras layer"):
+        DeepHashEmbedding(4, 8, encoding="bloom")
+    with pytest.raises(ValueError, match="`seed` is an argument of the hashes"):
+        of_bloom(seed=1)
+    with pytest.raises(ValueError, match="`encoding` would be one layer for all"):
+        DeepHashEmbeddingCollection(["a"], 4, encoding=BloomEmbedding(4, 50))

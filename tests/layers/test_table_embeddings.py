@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrs_dhe import hashing
 from tfrs_dhe.layers import (
+    BloomEmbedding,
     CompositionalEmbedding,
     DoubleHashEmbedding,
     HashEmbedding,
@@ -23,6 +24,7 @@ NORMAL = "random_normal"
 BY_BUDGET = {
     "vocabulary": lambda **kw: VocabularyEmbedding(8, IDS, **kw),
     "hashing_trick": lambda **kw: HashingTrickEmbedding(8, **kw),
+    "bloom": lambda **kw: BloomEmbedding(8, **kw),
     "double_hash": lambda **kw: DoubleHashEmbedding(8, **kw),
     "double_hash-concat": lambda **kw: DoubleHashEmbedding(8, combiner="concat", **kw),
     "hash_embedding": lambda **kw: HashEmbedding(8, **kw),
@@ -136,6 +138,32 @@ def test_signs_of_the_hashing_trick() -> None:
     assert len(together) == 22
 
 
+def test_bloom_without_signs() -> None:
+    layer = BloomEmbedding(
+        4, 11, num_hashes=3, signed=False, seed=5, embeddings_initializer=NORMAL
+    )
+    (table,) = tables(layer)
+    expected = table[buckets(3, 11, 5)].sum(axis=1)
+    np.testing.assert_allclose(layer(IDS), expected, atol=1e-6)
+
+
+def test_signs_of_bloom() -> None:
+    """Each of the k rows has a fair sign of its own, in all 2^k combinations."""
+    layer = BloomEmbedding(11, 11, num_hashes=3, seed=5)
+    layer(IDS[:1])
+    # Row i is the i-th unit vector, so that the sum tells who went into it.
+    layer.set_weights([np.eye(11, dtype=np.float32)])
+    sums = layer(IDS).numpy()
+    chosen = buckets(3, 11, 5)
+    distinct = np.array([len(set(row)) == 3 for row in chosen.tolist()])
+    signs = np.take_along_axis(sums, chosen, axis=1)[distinct]
+    assert set(signs.ravel().tolist()) == {-1.0, 1.0}
+    assert np.all(np.count_nonzero(sums[distinct], axis=1) == 3)
+    assert len(np.unique(signs, axis=0)) == 8
+    # At most 600 fair coins: six standard deviations are 147.
+    assert abs(signs.sum()) < 147
+
+
 @pytest.mark.parametrize("combiner", ["sum", "multiply", "concat"])
 def test_double_hash(combiner: str) -> None:
     layer = DoubleHashEmbedding(
@@ -245,6 +273,7 @@ def test_errors(name: str) -> None:
     "make",
     [
         lambda **kw: HashingTrickEmbedding(8, **kw),
+        lambda **kw: BloomEmbedding(8, **kw),
         lambda **kw: DoubleHashEmbedding(8, **kw),
         lambda **kw: HashEmbedding(8, **kw),
     ],

@@ -2,6 +2,7 @@
 
 from tfrs_dhe.layers import factorized_top_k
 from tfrs_dhe.layers._mish import mish
+from tfrs_dhe.layers.bloom_embedding import BloomEmbedding
 from tfrs_dhe.layers.city_hash64 import CityHash64
 from tfrs_dhe.layers.compositional_embedding import CompositionalEmbedding
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
@@ -22,6 +23,7 @@ from tfrs_dhe.layers.unified_embedding import UnifiedEmbedding
 from tfrs_dhe.layers.vocabulary_embedding import VocabularyEmbedding
 
 __all__ = [
+    "BloomEmbedding",
     "CityHash64",
     "CompositionalEmbedding",
     "DeepHashEmbedding",

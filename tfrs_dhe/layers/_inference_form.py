@@ -105,7 +105,8 @@ class InferenceDeepHashEmbedding(DeepHashEmbedding):
     def embed_keys(self, keys: tf.Tensor) -> tf.Tensor:
         """Returns the embeddings [n, output_dim] of the 64-bit keys of ids [n]."""
         rows = rows_of(keys, deduplicate=self.deduplicate)
-        return rows.restore(self.network(self.encoding(rows.keys)))
+        encodings = tf.cast(self.encoding(rows.keys), self.compute_dtype)
+        return rows.restore(self.network(encodings))
 
 
 def _mish(x: tf.Tensor) -> tf.Tensor:
@@ -164,7 +165,8 @@ def embedding(
     if deduplicate is not None:
         config["deduplicate"] = deduplicate
     copy = InferenceDeepHashEmbedding.from_config(config)
-    copy.network.build((None, trained.network.input_dim))
+    copy.build_from_config({"input_dim": trained.network.input_dim})
+    copy.encoding.set_weights(trained.encoding.get_weights())
     _assign(trained.network, copy.network)
     return copy
 

@@ -167,9 +167,7 @@ def _errors(
         values, scales = _compact_rows.compact(exact, dtype)
         if scales is not None:
             scales = scales[:, np.newaxis]
-        return _compact_rows.restore(
-            values, scales, exact.shape[1], dtype, "float32"
-        )
+        return _compact_rows.restore(values, scales, exact.shape[1], dtype, "float32")
 
     return {
         dtype: RowErrors.of(rounded(dtype), exact) for dtype in _compact_rows.ROW_DTYPES

@@ -36,7 +36,7 @@ def materialize(
     _arguments.check_one_of("dtype", dtype, _compact_rows.ROW_DTYPES)
     _arguments.check_positive_integer("batch_size", batch_size)
     network = layer.inference_form()
-    num_side_features = network.network.input_dim - network.encoding.num_hashes
+    num_side_features = network.network.input_dim - network.encoding_dim
     if num_side_features:
         raise ValueError(
             "`materialize` computes a row from an id alone, and this layer was built "

@@ -89,6 +89,14 @@ class TableEmbedding(IdLayer):
         keys = hashing.int64_keys(ids)
         return hashing.universal_hash(keys, num_hashes, num_buckets, seed=self.seed) - 1
 
+    def _signs(self, ids: tf.Tensor, num_hashes: int, dtype: tf.DType) -> tf.Tensor:
+        """Returns signs of ids [n], 1 or -1 [n, num_hashes]."""
+        seed = hashing.derive_seed(self.seed, "sign")
+        coins = hashing.universal_hash(
+            hashing.int64_keys(ids), num_hashes, 2, seed=seed
+        )
+        return tf.cast(2 * coins - 3, dtype)
+
     def _add_table(
         self, name: str, num_rows: int, width: int, initializer: Any = None
     ) -> Any:

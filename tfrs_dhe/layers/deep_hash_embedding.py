@@ -1,5 +1,6 @@
 """The layer that replaces StringLookup + Embedding."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,6 +78,10 @@ class DeepHashEmbedding(IdLayer):
       kernel_initializer: Of the Dense layers.
       kernel_regularizer: Of the Dense layers.
       momentum: Of the moving statistics of batch normalization.
+      encoding: What takes the place of the k hashes: a layer from ids as integers [n]
+        to floats [n, width], as `BloomEmbedding`, an encoding that learns. The
+        arguments of the hashes, `num_hashes` to `hash_family`, `seed` and `mix_keys`,
+        then stay as they are, and `parameter_budget` is that of the network alone.
       **kwargs: Those of a Keras layer.
 
     Input shape: ids [...], strings (hashed by CityHash64) or integers, of any
@@ -114,19 +119,26 @@ class DeepHashEmbedding(IdLayer):
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         momentum: float = 0.99,
+        encoding: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(output_dim, mask_value, **kwargs)
-        self.encoding = DenseHashEncoding(
-            num_hashes=num_hashes,
-            num_buckets=num_buckets,
-            distribution=distribution,
-            hash_family=hash_family,
-            seed=seed,
-            mix_keys=mix_keys,
-            dtype=self.dtype_policy,
-            name="encoding",
-        )
+        hash_arguments: dict[str, Any] = {
+            "num_hashes": num_hashes,
+            "num_buckets": num_buckets,
+            "distribution": distribution,
+            "hash_family": hash_family,
+            "seed": seed,
+            "mix_keys": mix_keys,
+        }
+        self._given_encoding = encoding is not None
+        if self._given_encoding:
+            _check_encoding(encoding, hash_arguments)
+            self.encoding = encoding
+        else:
+            self.encoding = DenseHashEncoding(
+                **hash_arguments, dtype=self.dtype_policy, name="encoding"
+            )
         self.network = self._network_class()(
             output_dim,
             hidden_dim,
@@ -174,13 +186,18 @@ class DeepHashEmbedding(IdLayer):
                 "equal ids may differ. Construct the layer with deduplicate=False."
             )
         rows = rows_of(ids, mask, self.deduplicate)
-        inputs = self.encoding(rows.keys)
+        inputs = tf.cast(self.encoding(rows.keys), self.compute_dtype)
         if has_side_features:
             features = side_feature_rows(side_features, ids, self.compute_dtype)
             inputs = tf.concat([inputs, features], axis=-1)
         self._check_width(inputs.shape[-1])
         outputs = self.network(inputs, row_weights=rows.weights, training=training)
         return rows.restore(outputs)
+
+    @property
+    def encoding_dim(self) -> int:
+        """Width of the encoding, without side features."""
+        return int(self.encoding.compute_output_shape((None,))[-1])
 
     def _network_class(self) -> type[EmbeddingNetwork]:
         return EmbeddingNetwork
@@ -299,11 +316,10 @@ class DeepHashEmbedding(IdLayer):
     def _check_width(self, width: int) -> None:
         expected = self.network.input_dim
         if expected not in (None, width):
-            num_hashes = self.encoding.num_hashes
             raise ValueError(
                 "`side_features` have another width than those the layer was built "
-                f"with. Expected: {expected - num_hashes} numbers per id. "
-                f"Received: {width - num_hashes}."
+                f"with. Expected: {expected - self.encoding_dim} numbers per id. "
+                f"Received: {width - self.encoding_dim}."
             )
 
     def get_build_config(self) -> dict[str, Any]:
@@ -311,17 +327,47 @@ class DeepHashEmbedding(IdLayer):
         return {"input_dim": self.network.input_dim}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Builds the network when a saved model is loaded."""
+        """Builds encoding and network when a saved model is loaded."""
         if config.get("input_dim") is not None:
+            if not self.encoding.built:
+                self.encoding.build((None,))
             self.network.build((None, config["input_dim"]))
             self.built = True
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         own = super().get_config()
-        parts = {**self.encoding.get_config(), **self.network.get_config()}
+        parts = self.network.get_config()
+        if self._given_encoding:
+            parts["encoding"] = keras.saving.serialize_keras_object(self.encoding)
+        else:
+            parts |= self.encoding.get_config()
         return {
             **own,
             **{name: value for name, value in parts.items() if name not in own},
             "deduplicate": self.deduplicate,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "DeepHashEmbedding":
+        """Returns a layer of the same arguments."""
+        if config.get("encoding") is not None:
+            encoding = keras.saving.deserialize_keras_object(config["encoding"])
+            config = {**config, "encoding": encoding}
+        return cls(**config)
+
+
+def _check_encoding(encoding: Any, hash_arguments: dict[str, Any]) -> None:
+    if not isinstance(encoding, keras.layers.Layer):
+        raise ValueError(
+            "`encoding` must be a Keras layer from integers [n] to floats [n, width], "
+            f"such as BloomEmbedding(4, num_buckets=100_000). Received: {encoding!r}."
+        )
+    defaults = inspect.signature(DeepHashEmbedding.__init__).parameters
+    changed = [n for n, v in hash_arguments.items() if v != defaults[n].default]
+    if changed:
+        raise ValueError(
+            f"`{changed[0]}` is an argument of the hashes that `encoding` takes the "
+            f"place of, and would have no effect. Received: {changed[0]}="
+            f"{hash_arguments[changed[0]]!r} with {encoding!r}."
+        )

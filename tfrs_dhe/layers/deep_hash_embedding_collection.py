@@ -82,6 +82,12 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
     ) -> None:
         known = inspect.signature(DeepHashEmbedding.__init__).parameters
         options = {name: kwargs.pop(name) for name in list(kwargs) if name in known}
+        if options.get("encoding") is not None:
+            raise ValueError(
+                "`encoding` would be one layer for all features, which have seeds and "
+                "weights of their own. Make a DeepHashEmbedding for each of them. "
+                f"Received: {options['encoding']!r}."
+            )
         super().__init__(**kwargs)
         names = list(feature_names)
         if isinstance(feature_names, str) or not names or len(set(names)) < len(names):
@@ -207,7 +213,7 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
         for name in self.feature_names:
             layer = self._embedding(name)
             if not layer.built:
-                layer.build_from_config({"input_dim": layer.encoding.num_hashes})
+                layer.build_from_config({"input_dim": layer.encoding_dim})
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers._table_embedding import TableEmbedding, check_size
@@ -88,11 +87,7 @@ class HashingTrickEmbedding(TableEmbedding):
 
     def _embed(self, ids: tf.Tensor) -> tf.Tensor:
         rows = self._rows(self._table, self._buckets(ids, 1, self.num_buckets)[:, 0])
-        if not self.signed:
-            return rows
-        seed = hashing.derive_seed(self.seed, "sign")
-        coin = hashing.universal_hash(hashing.int64_keys(ids), 1, 2, seed=seed)
-        return rows * tf.cast(2 * coin - 3, rows.dtype)
+        return rows * self._signs(ids, 1, rows.dtype) if self.signed else rows
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

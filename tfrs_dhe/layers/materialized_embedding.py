@@ -92,7 +92,7 @@ class MaterializedEmbedding(IdLayer):
         self.key_index = key_index
         self.embedding = embedding
         if not embedding.network.built:
-            embedding.network.build((None, embedding.encoding.num_hashes))
+            embedding.build_from_config({"input_dim": embedding.encoding_dim})
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(
                 self.num_rows, self.output_dim, row_dtype, key_index
