@@ -35,6 +35,18 @@ def _unified(ids, share, seed):
     return layers.UnifiedEmbedding(OUTPUT_DIM, **_budget(ids, share))
 
 
+def _deep_bloom(ids, share, seed):
+    """Narrow sums of hashed rows, decoded by a small network without normalization."""
+    width, network = 4, {"num_hidden_layers": 2, "normalization": None}
+    decoder = layers.EmbeddingNetwork(OUTPUT_DIM, 64, **network)
+    decoder.build((None, width))
+    budget = int(share * len(ids) * OUTPUT_DIM) - decoder.count_params()
+    encoding = layers.BloomEmbedding(width, parameter_budget=budget, seed=seed)
+    return layers.DeepHashEmbedding(
+        OUTPUT_DIM, 64, encoding=encoding, deduplicate=True, **network
+    )
+
+
 def _budget(ids, share):
     return {"parameter_budget": share, "table_shape": (len(ids), OUTPUT_DIM)}
 
@@ -47,8 +59,10 @@ METHODS = {
     "compositional": _compositional,
     "hashing_trick": _hashed(layers.HashingTrickEmbedding),
     "signed_hashing_trick": _hashed(layers.HashingTrickEmbedding, signed=True),
+    "bloom": _hashed(layers.BloomEmbedding),
     "double_hash": _hashed(layers.DoubleHashEmbedding),
     "hash_embedding": _hashed(layers.HashEmbedding),
     "unified": _unified,
     "deep_hash": _hashed(layers.DeepHashEmbedding, deduplicate=True),
+    "deep_bloom": _deep_bloom,
 }
