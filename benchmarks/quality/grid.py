@@ -8,6 +8,8 @@ from methods import METHODS
 from training import MODELS
 
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
+#: Methods whose size is what it is; they run at a share of 1 alone.
+ONE_SIZE = ("table", "means")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,22 +44,21 @@ def runs(choices, settings):
     return [
         Run(**dict(zip(names, values, strict=True)), **settings)
         for values in grid
-        # A full table has but one size.
-        if values[2] != "table" or values[3] == 1
+        if values[2] not in ONE_SIZE or values[3] == 1
     ]
 
 
 FULL = {
     "data": SETS,
     "model": MODELS,
-    "method": tuple(METHODS),
+    "method": ("means", *METHODS),
     "share": SHARES,
     "seed": (0, 1, 2),
 }
 QUICK = {
     "data": ("ml-1m",),
     "model": ("gmf",),
-    "method": ("table", "hashing_trick", "deep_hash"),
+    "method": ("means", "table", "hashing_trick", "deep_hash"),
     "share": (1, 1 / 16),
     "seed": (0,),
 }

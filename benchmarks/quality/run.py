@@ -22,10 +22,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
+import means
 import tensorflow as tf
+import training
 from data import load
 from grid import FULL, QUICK, Run, runs
-from training import train
 
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 
@@ -73,7 +74,8 @@ def main():
     cached_load = functools.lru_cache(1)(load)
     for number, run in enumerate(todo, start=1):
         print(f"run {number} of {len(todo)}", flush=True)
-        result = train(run, cached_load(args.data_dir, run.data), _print)
+        method = means if run.method == "means" else training
+        result = method.train(run, cached_load(args.data_dir, run.data), _print)
         line = {
             **dataclasses.asdict(run),
             **result,

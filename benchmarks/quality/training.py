@@ -135,7 +135,8 @@ def train(run, data, report=print):
         validation.append(value)
         report(f"{run.name} {epoch + 1}/{run.epochs}", float(np.mean(losses)), value)
         if value > best:
-            best, test = value, _segments(data.test, scores(data.test), item_counts)
+            best = value
+            test = segments(data.test, scores(data.test), item_counts)
     return {
         "parameters": {
             "users": model.user_layer.count_params(),
@@ -161,7 +162,8 @@ def _batches(size, batch_size):
     return [slice(start, start + batch_size) for start in range(0, size, batch_size)]
 
 
-def _segments(pairs, scores, item_counts):
+def segments(pairs, scores, item_counts):
+    """Returns AUC and number of pairs for each of `SEGMENTS` and for all."""
     counts = item_counts[pairs.items]
     chosen = {name: (counts >= a) & (counts <= b) for name, (a, b) in SEGMENTS.items()}
     chosen["all"] = np.ones(len(pairs), bool)
