@@ -17,8 +17,8 @@ class BloomEmbedding(TableEmbedding):
     `e(x) = sum_i s_i(x) T[h_i(x)]`, i = 1, ..., k. Ids rarely share all k rows, so each
     has a vector of its own, though the table may have fewer rows than there are ids.
 
-    It is also an encoding that learns: a `DeepHashEmbedding` decodes narrow sums better
-    than sums of the embedding's width serve by themselves.
+    It is also an encoding that learns: narrow sums can take the place of the hashes
+    that a `DeepHashEmbedding` decodes.
 
     Example:
     >>> layer = BloomEmbedding(8, num_buckets=100)
