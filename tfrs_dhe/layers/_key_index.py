@@ -81,26 +81,12 @@ class SortedIndex(tf.__internal__.tracking.AutoTrackable):
 
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """Returns the numbers of the rows of keys, n where there is none."""
-        places, is_found = find_sorted(self._keys, keys)
+        places = tf.searchsorted(self._keys, keys, out_type=tf.int64)
+        places = tf.minimum(places, self._num_keys - 1)
+        is_found = tf.equal(tf.gather(self._keys, places), keys)
         is_found &= places < self._count
         return tf.where(is_found, places, self._num_keys)
 
 
 #: By the name that users give.
 KEY_INDEXES: dict[str, Any] = {"hash_table": HashTableIndex, "sorted": SortedIndex}
-
-
-def find_sorted(sorted_keys: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds keys in a sorted list.
-
-    Args:
-      sorted_keys: tf.int64 [n], ascending, at least one.
-      keys: tf.int64 [batch].
-
-    Returns:
-      Places, tf.int64 [batch], and whether it is that key that stands there, tf.bool
-      [batch].
-    """
-    places = tf.searchsorted(sorted_keys, keys, out_type=tf.int64)
-    places = tf.minimum(places, tf.shape(sorted_keys, tf.int64)[0] - 1)
-    return places, tf.equal(tf.gather(sorted_keys, places), keys)

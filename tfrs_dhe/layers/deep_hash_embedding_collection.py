@@ -63,7 +63,8 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
 
     Raises:
       ValueError: If the names are empty or repeat, if the keys of the input are
-        not the feature names, or whatever `DeepHashEmbedding` raises.
+        not the feature names, if an `encoding` is given, or whatever
+        `DeepHashEmbedding` raises.
 
     References:
       Kang et al., KDD 2021. For one network and many features: Coleman et al.,
