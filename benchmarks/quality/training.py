@@ -14,6 +14,8 @@ from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
 
 MODELS = ("gmf", "mlp")
+#: Training ends early after as many epochs without a better one on validation pairs.
+PATIENCE = 3
 #: Test pairs are told apart by how often their item was trained on.
 SEGMENTS = {"unseen": (0, 0), "rare": (1, 5), "known": (6, np.inf)}
 
@@ -68,7 +70,8 @@ def area_under_curve(labels, scores):
 def train(run, data, report=print):
     """Trains and evaluates; returns what belongs into the result line.
 
-    The epoch that is best on the validation pairs is tested.
+    The epoch that is best on the validation pairs is tested; `PATIENCE` epochs after it
+    none is expected to be better.
 
     Args:
       run: Settings, a `grid.Run`.
@@ -120,7 +123,7 @@ def train(run, data, report=print):
 
     model((user_keys[:1], item_keys[:1]), training=False)
     optimizer.build(model.trainable_variables)
-    validation, best, test = [], -1.0, None
+    validation, best, best_epoch, test = [], -1.0, 0, None
     start, cpu_start = time.perf_counter(), time.process_time()
     for epoch in range(run.epochs):
         pairs = data.epoch(generator)
@@ -135,8 +138,10 @@ def train(run, data, report=print):
         validation.append(value)
         report(f"{run.name} {epoch + 1}/{run.epochs}", float(np.mean(losses)), value)
         if value > best:
-            best = value
+            best, best_epoch = value, epoch
             test = segments(data.test, scores(data.test), item_counts)
+        elif epoch - best_epoch == PATIENCE:
+            break
     return {
         "parameters": {
             "users": model.user_layer.count_params(),
