@@ -41,6 +41,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (layers.MACHHead, "num_buckets num_repetitions seed=0"),
     (layers.MACHHead.bucket_ids, "self class_ids"),
     (layers.VocabularyEmbedding, "output_dim vocabulary parameter_budget=None"),
+    (layers.DedicatedRowsEmbedding, "embedding ids=None num_rows=None"),
     (layers.BloomEmbedding, "output_dim num_buckets=None parameter_budget=None"),
     (layers.HashingTrickEmbedding, "output_dim num_buckets=None parameter_budget=None"),
     (layers.DoubleHashEmbedding, "output_dim num_buckets=None parameter_budget=None"),

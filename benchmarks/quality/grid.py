@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 
 from data import SETS
-from methods import METHODS
+from methods import FEATURES, METHODS
 from training import MODELS
 
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 #: Methods whose size is what it is; they run at a share of 1 alone.
-ONE_SIZE = ("table", "means")
+ONE_SIZE = ("table", "dedicated", "means")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def runs(choices, settings):
     return [
         Run(**dict(zip(names, values, strict=True)), **settings)
         for values in grid
-        if values[2] not in ONE_SIZE or values[3] == 1
+        if values[2].removesuffix(FEATURES) not in ONE_SIZE or values[3] == 1
     ]
 
 

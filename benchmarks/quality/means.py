@@ -20,7 +20,7 @@ def train(run, data, report=print):
     Args:
       run: Settings, a `grid.Run`, of which the seed alone matters.
       data: A `data.Data`.
-      report: Is told of the one epoch there is.
+      report: Is told of the one epoch there is, as by `training.train`.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
     pairs = data.epoch(np.random.default_rng(run.seed))
@@ -35,16 +35,19 @@ def train(run, data, report=print):
 
     loss = np.logaddexp(0, np.where(pairs.labels > 0.5, -1, 1) * scores(pairs)).mean()
     value = area_under_curve(data.validation.labels, scores(data.validation))
-    report(run.name, float(loss), value)
-    _, item_counts = data.training_counts()
+    report(run, 1, float(loss), value)
+    user_counts, item_counts = data.training_counts()
+    tested = scores(data.test)
     return {
         "parameters": {
             "users": len(users),
             "items": len(items),
             "full_table": None,
         },
+        "bytes": {"float32": 4 * (len(users) + len(items))},
         "validation": [value],
-        "test": segments(data.test, scores(data.test), item_counts),
+        "test": segments(data.test, tested, item_counts[data.test.items]),
+        "test_by_user": segments(data.test, tested, user_counts[data.test.users]),
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time() - cpu_start, 1),
     }

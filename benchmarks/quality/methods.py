@@ -1,6 +1,12 @@
 """The layers that are compared, each of a share of the full table's parameters."""
 
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
 from tfrs_dhe import layers
+from tfrs_dhe._keras import keras
 
 OUTPUT_DIM = 32
 
@@ -35,6 +41,12 @@ def _unified(ids, share, seed):
     return layers.UnifiedEmbedding(OUTPUT_DIM, **_budget(ids, share))
 
 
+def _deep_hash(ids, share, seed):
+    return layers.DeepHashEmbedding(
+        OUTPUT_DIM, seed=seed, deduplicate=True, **_budget(ids, share)
+    )
+
+
 def _deep_bloom(ids, share, seed):
     """Narrow sums of hashed rows, decoded by a small network without normalization."""
     width, network = 4, {"num_hidden_layers": 2, "normalization": None}
@@ -47,22 +59,90 @@ def _deep_bloom(ids, share, seed):
     )
 
 
+def _dedicated(ids, share, seed):
+    """A row for each known id, and a small network for others."""
+    if share != 1:
+        raise ValueError(f"All known ids have rows: a share of 1. Received: {share}.")
+    network = layers.DeepHashEmbedding(
+        OUTPUT_DIM, 64, num_hidden_layers=2, num_hashes=64, seed=seed
+    )
+    return layers.DedicatedRowsEmbedding(network, ids)
+
+
 def _budget(ids, share):
     return {"parameter_budget": share, "table_shape": (len(ids), OUTPUT_DIM)}
 
 
-#: By name: from distinct ids, the most frequent first, a share and a seed to a layer.
+class WithFeatures(keras.layers.Layer):
+    """Side features beside an embedding that does not know any.
+
+    A Dense layer takes both, so that the result has the embedding's width.
+
+    Args:
+      layer: From ids to embeddings.
+    """
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.dense = keras.layers.Dense(OUTPUT_DIM)
+
+    def call(self, ids, side_features, training=None):
+        """Returns embeddings [n, 32] of ids [n] and features [n, s]."""
+        embeddings = self.layer(ids, training=training)
+        return self.dense(tf.concat([embeddings, side_features], axis=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How a layer is made.
+
+    Attributes:
+      make: From distinct ids, the most frequent first, a share and a seed to a layer.
+      has_dictionary: Whether it has a key for each id.
+      takes_features: Whether its calls take side features.
+    """
+
+    make: Callable
+    has_dictionary: bool = False
+    takes_features: bool = False
+
+
 METHODS = {
-    "table": _table,
-    "narrow_table": _narrow_table,
-    "frequent_rows": _frequent_rows,
-    "compositional": _compositional,
-    "hashing_trick": _hashed(layers.HashingTrickEmbedding),
-    "signed_hashing_trick": _hashed(layers.HashingTrickEmbedding, signed=True),
-    "bloom": _hashed(layers.BloomEmbedding),
-    "double_hash": _hashed(layers.DoubleHashEmbedding),
-    "hash_embedding": _hashed(layers.HashEmbedding),
-    "unified": _unified,
-    "deep_hash": _hashed(layers.DeepHashEmbedding, deduplicate=True),
-    "deep_bloom": _deep_bloom,
+    "table": Method(_table, has_dictionary=True),
+    "narrow_table": Method(_narrow_table, has_dictionary=True),
+    "frequent_rows": Method(_frequent_rows, has_dictionary=True),
+    "compositional": Method(_compositional, has_dictionary=True),
+    "hashing_trick": Method(_hashed(layers.HashingTrickEmbedding)),
+    "signed_hashing_trick": Method(_hashed(layers.HashingTrickEmbedding, signed=True)),
+    "bloom": Method(_hashed(layers.BloomEmbedding)),
+    "double_hash": Method(_hashed(layers.DoubleHashEmbedding)),
+    "hash_embedding": Method(_hashed(layers.HashEmbedding)),
+    "unified": Method(_unified),
+    "deep_hash": Method(_deep_hash, takes_features=True),
+    "deep_bloom": Method(_deep_bloom, takes_features=True),
+    "dedicated": Method(_dedicated, has_dictionary=True, takes_features=True),
 }
+#: What the name of a method ends in if it is given the side features of items.
+FEATURES = "+features"
+
+
+def parse(name):
+    """Returns the method of a name, and whether items have side features.
+
+    Raises:
+      ValueError: If there is none of that name.
+    """
+    base = name.removesuffix(FEATURES)
+    if base not in METHODS:
+        raise ValueError(f"`name` must be one of {tuple(METHODS)}. Received: {name!r}.")
+    return METHODS[base], name != base
+
+
+def with_features(method, layer):
+    """Returns a layer of a method that takes side features."""
+    if not method.takes_features:
+        return WithFeatures(layer)
+    if isinstance(layer, layers.DeepHashEmbedding):
+        layer.deduplicate = False  # Equal ids are told apart by features, if any.
+    return layer

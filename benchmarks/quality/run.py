@@ -5,6 +5,8 @@ Run from the repository's root, with the folder that holds the folders of the se
     python benchmarks/quality/run.py --data-dir FOLDER
     python benchmarks/quality/run.py --data-dir FOLDER --quick
     python benchmarks/quality/run.py --data-dir FOLDER --share 0.25 --set epochs=12
+    python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m+new \
+        --method table+features dedicated+features --share 1 --tensorboard LOGS
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
 run again, so that the study can be stopped and taken up at any run. `report.py` makes
@@ -64,6 +66,7 @@ def main():
         parser.add_argument(f"--{name}", nargs="+", type=type(values[-1]))
     parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--tensorboard", type=Path, help="a folder for logs")
     args = parser.parse_args()
 
     choices = dict(QUICK if args.quick else FULL)
@@ -75,7 +78,8 @@ def main():
     for number, run in enumerate(todo, start=1):
         print(f"run {number} of {len(todo)}", flush=True)
         method = means if run.method == "means" else training
-        result = method.train(run, cached_load(args.data_dir, run.data), _print)
+        data = cached_load(args.data_dir, run.data)
+        result = method.train(run, data, _reporter(args.tensorboard))
         line = {
             **dataclasses.asdict(run),
             **result,
@@ -87,8 +91,23 @@ def main():
             file.write(json.dumps(line) + "\n")
 
 
-def _print(name, loss, value):
-    print(f"  {name}: loss {loss:.4f}, validation AUC {value:.4f}", flush=True)
+def _reporter(tensorboard):
+    """Returns what is told of each epoch: it prints and, given a folder, logs."""
+
+    def report(run, epoch, loss, value):
+        print(
+            f"  {run.name} {epoch}/{run.epochs}: loss {loss:.4f}, "
+            f"validation AUC {value:.4f}",
+            flush=True,
+        )
+        if tensorboard is None:
+            return
+        settings = "-".join(map(str, dataclasses.astuple(run))).replace("/", "_")
+        with tf.summary.create_file_writer(str(tensorboard / settings)).as_default():
+            tf.summary.scalar("loss", loss, step=epoch)
+            tf.summary.scalar("validation_auc", value, step=epoch)
+
+    return report
 
 
 if __name__ == "__main__":

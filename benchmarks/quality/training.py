@@ -5,9 +5,11 @@ import time
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
+import methods
 import numpy as np
+import served
 import tensorflow as tf
-from methods import METHODS, OUTPUT_DIM
+from methods import OUTPUT_DIM
 from scipy.stats import rankdata
 
 from tfrs_dhe import hashing
@@ -16,7 +18,7 @@ from tfrs_dhe._keras import keras
 MODELS = ("gmf", "mlp")
 #: Training ends early after as many epochs without a better one on validation pairs.
 PATIENCE = 3
-#: Test pairs are told apart by how often their item was trained on.
+#: Test pairs are told apart by how often their item, or their user, was trained on.
 SEGMENTS = {"unseen": (0, 0), "rare": (1, 5), "known": (6, np.inf)}
 
 
@@ -43,10 +45,11 @@ class Ranker(keras.Model):
         )
 
     def call(self, inputs, training=None):
-        """Returns logits [n] of a pair of ids [n]."""
-        users, items = inputs
+        """Returns logits [n] of users [n], items [n] and features of these [n, s]."""
+        users, items, features = inputs
         users = self.user_layer(users, training=training)
-        items = self.item_layer(items, training=training)
+        features = {} if features.shape[1] == 0 else {"side_features": features}
+        items = self.item_layer(items, training=training, **features)
         together = users * items if self.kind == "gmf" else tf.concat([users, items], 1)
         return self.head(together)[:, 0]
 
@@ -76,16 +79,28 @@ def train(run, data, report=print):
     Args:
       run: Settings, a `grid.Run`.
       data: A `data.Data`.
-      report: Is told of each epoch.
+      report: Is told of each epoch: the run, its number, loss and validation AUC.
     """
     keras.utils.set_random_seed(run.seed)
     generator = np.random.default_rng(run.seed)
     user_counts, item_counts = data.training_counts()
     user_keys, item_keys = _keys(data.user_ids), _keys(data.item_ids)
-    make = METHODS[run.method]
+    method, uses_features = methods.parse(run.method)
+    num_features = data.item_features.shape[1] if uses_features else 0
+    if uses_features and not num_features:
+        raise ValueError(f"{run.data} has no side features for {run.method}.")
+    item_features = data.item_features[:, :num_features]
+    known_users, known_items = np.flatnonzero(user_counts), data.candidates
+    item_layer = method.make(
+        _by_frequency(item_keys, item_counts, known_items), run.share, run.seed + 1_000
+    )
+    if uses_features:
+        item_layer = methods.with_features(method, item_layer)
     model = Ranker(
-        make(_by_frequency(user_keys, user_counts), run.share, run.seed),
-        make(_by_frequency(item_keys, item_counts), run.share, run.seed + 1_000),
+        method.make(
+            _by_frequency(user_keys, user_counts, known_users), run.share, run.seed
+        ),
+        item_layer,
         run.model,
     )
     optimizer = keras.optimizers.AdamW(
@@ -96,12 +111,13 @@ def train(run, data, report=print):
         input_signature=[
             tf.TensorSpec([None], tf.int64),
             tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, num_features], tf.float32),
             tf.TensorSpec([None], tf.float32),
         ]
     )
-    def step(users, items, labels):
+    def step(users, items, features, labels):
         with tf.GradientTape() as tape:
-            logits = model((users, items), training=True)
+            logits = model((users, items, features), training=True)
             losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         variables = model.trainable_variables
@@ -111,45 +127,64 @@ def train(run, data, report=print):
         return loss
 
     @tf.function(reduce_retracing=True)
-    def score(users, items):
-        return model((users, items), training=False)
+    def score(users, items, features):
+        return model((users, items, features), training=False)
+
+    def inputs(pairs):
+        items = pairs.items
+        return user_keys[pairs.users], item_keys[items], item_features[items]
 
     def scores(pairs):
-        parts = [
-            score(user_keys[pairs.users[rows]], item_keys[pairs.items[rows]])
-            for rows in _batches(len(pairs), 16_384)
-        ]
-        return np.concatenate([part.numpy() for part in parts])
+        batches = (pairs.take(rows) for rows in _batches(len(pairs), 16_384))
+        return np.concatenate([score(*inputs(batch)).numpy() for batch in batches])
 
-    model((user_keys[:1], item_keys[:1]), training=False)
+    def measure():
+        tested = scores(data.test)
+        return {
+            "test": segments(data.test, tested, item_counts[data.test.items]),
+            "test_by_user": segments(data.test, tested, user_counts[data.test.users]),
+        }
+
+    def measure_rounded(row_dtype):
+        with served.rounded([model.user_layer, model.item_layer], row_dtype):
+            tested = scores(data.validation)
+            value = area_under_curve(data.validation.labels, tested)
+            return {"validation": value, **measure()}
+
+    model(inputs(data.validation.take(slice(1))), training=False)
     optimizer.build(model.trainable_variables)
-    validation, best, best_epoch, test = [], -1.0, 0, None
+    validation, best, best_epoch, best_weights = [], -1.0, 0, None
     start, cpu_start = time.perf_counter(), time.process_time()
     for epoch in range(run.epochs):
         pairs = data.epoch(generator)
-        losses = [
-            step(user_keys[users], item_keys[items], labels)
-            for users, items, labels in (
-                (pairs.users[rows], pairs.items[rows], pairs.labels[rows])
-                for rows in _batches(len(pairs), run.batch_size)
-            )
-        ]
+        batches = (pairs.take(rows) for rows in _batches(len(pairs), run.batch_size))
+        losses = [step(*inputs(batch), batch.labels) for batch in batches]
         value = area_under_curve(data.validation.labels, scores(data.validation))
         validation.append(value)
-        report(f"{run.name} {epoch + 1}/{run.epochs}", float(np.mean(losses)), value)
+        report(run, epoch + 1, float(np.mean(losses)), value)
         if value > best:
             best, best_epoch = value, epoch
-            test = segments(data.test, scores(data.test), item_counts)
+            best_weights = model.get_weights()
         elif epoch - best_epoch == PATIENCE:
             break
+    model.set_weights(best_weights)
+    num_keys = [len(known_users), len(known_items)]
+    if not method.has_dictionary:
+        num_keys = [0, 0]
+    layers = [model.user_layer, model.item_layer]
     return {
         "parameters": {
             "users": model.user_layer.count_params(),
             "items": model.item_layer.count_params(),
             "full_table": OUTPUT_DIM * (len(user_keys) + len(item_keys)),
         },
+        "bytes": {
+            row_dtype: sum(map(served.num_bytes, layers, num_keys, 2 * [row_dtype]))
+            for row_dtype in ("float32", *served.ROW_DTYPES)
+        },
         "validation": validation,
-        "test": test,
+        **measure(),
+        "rounded": {dtype: measure_rounded(dtype) for dtype in served.ROW_DTYPES},
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time() - cpu_start, 1),
     }
@@ -159,17 +194,23 @@ def _keys(ids):
     return hashing.cityhash64(tf.constant(ids)).numpy()
 
 
-def _by_frequency(keys, counts):
-    return keys[np.argsort(-counts, kind="stable")]
+def _by_frequency(keys, counts, known):
+    """Returns the keys of those that are known, the most frequent first."""
+    return keys[known][np.argsort(-counts[known], kind="stable")]
 
 
 def _batches(size, batch_size):
     return [slice(start, start + batch_size) for start in range(0, size, batch_size)]
 
 
-def segments(pairs, scores, item_counts):
-    """Returns AUC and number of pairs for each of `SEGMENTS` and for all."""
-    counts = item_counts[pairs.items]
+def segments(pairs, scores, counts):
+    """Returns AUC and number of pairs for each of `SEGMENTS` and for all.
+
+    Args:
+      pairs: `data.Pairs` [n].
+      scores: Theirs, floats [n].
+      counts: How often their item, or user, was trained on [n].
+    """
     chosen = {name: (counts >= a) & (counts <= b) for name, (a, b) in SEGMENTS.items()}
     chosen["all"] = np.ones(len(pairs), bool)
     return {

@@ -142,6 +142,22 @@ def _materialized(
     return make
 
 
+def _dedicated(ids: Any, **options: Any) -> Callable[..., Any]:
+    """Makes a layer that draws no random numbers."""
+
+    def make(**kwargs: Any) -> Any:
+        embedding = _dhe(**options)(**kwargs)
+        return layers.DedicatedRowsEmbedding(embedding, ids, row_dropout=0, **kwargs)
+
+    return make
+
+
+def _materialized_with_side_features(**kwargs: Any) -> Any:
+    layer = _dhe()(**kwargs)
+    layer(INTEGERS, side_features=FLOATS, training=True)
+    return layer.materialize(INTEGERS[:3], "int8", side_features=FLOATS[:3])
+
+
 def _table(name: str, **options: Any) -> Callable[..., Any]:
     def make(**kwargs: Any) -> Any:
         return getattr(layers, name)(4, **options, **kwargs)
@@ -341,6 +357,23 @@ CASES = [
         PADDED,
         (6, 3, 4),
         has_network=True,
+    ),
+    LayerCase(
+        "materialized-side_features",
+        _materialized_with_side_features,
+        INTEGERS,
+        (6, 4),
+        side_features=FLOATS,
+        has_network=True,
+    ),
+    _trained("dedicated-strings", _dedicated(["ü", "zzz", "user_17"]), STRINGS, (6, 4)),
+    _trained("dedicated-lists", _dedicated(["a"], mask_value=""), PADDED, (6, 3, 4)),
+    _trained(
+        "dedicated-side_features",
+        _dedicated(INTEGERS[:3]),
+        INTEGERS,
+        (6, 4),
+        side_features=FLOATS,
     ),
     LayerCase(
         "vocabulary-strings",

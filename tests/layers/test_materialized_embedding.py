@@ -59,9 +59,9 @@ def test_known_ids_do_not_pay_for_the_network() -> None:
     computed = []
     embed_keys = served.embedding.embed_keys
 
-    def counted(keys: tf.Tensor) -> tf.Tensor:
+    def counted(keys: tf.Tensor, side_features: Any) -> tf.Tensor:
         computed.append(len(keys))
-        return embed_keys(keys)
+        return embed_keys(keys, side_features)
 
     served.embedding.embed_keys = counted
     served(KNOWN)
@@ -258,15 +258,43 @@ def test_ids_that_cannot_be_asked_for() -> None:
         served(MIXED, training=True)
 
 
-def test_side_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="`side_features` are not known to rows"):
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_side_features(dtype: str) -> None:
+    layer = DeepHashEmbedding(4, hidden_dim=8)
+    features = tf.random.stateless_normal([len(KNOWN), 2], seed=[1, 2])
+    exact = layer(KNOWN, side_features=features, training=False).numpy()
+    served = layer.materialize(KNOWN, dtype, side_features=features)
+    step = largest(exact) / 127 / 2 if dtype == "int8" else 0
+    # Known ids have their features in their rows; those of a call are not looked at.
+    outputs = served(KNOWN, tf.zeros([len(KNOWN), 2]))
+    assert np.all(np.abs(outputs - exact) <= step + 1e-6)
+    expected = layer(UNKNOWN, side_features=features[:3], training=False)
+    np.testing.assert_allclose(served(UNKNOWN, features[:3]), expected, atol=1e-6)
+    assert served.error(KNOWN, side_features=features).max_absolute == pytest.approx(
+        np.abs(outputs - exact).max(), abs=1e-6
+    )
+
+
+def test_side_features_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="0 numbers per id"):
         make().materialize(KNOWN)(MIXED, side_features=tf.ones([9, 2]))
     layer = DeepHashEmbedding(4, hidden_dim=8)
     with pytest.raises(ValueError, match="Train it, load it, or call it"):
         layer.materialize(KNOWN)
     layer(MIXED, side_features=tf.ones([9, 2]), training=False)
-    with pytest.raises(ValueError, match="built with 2 side features"):
+    with pytest.raises(ValueError, match="must be the 2 numbers per id"):
         layer.materialize(KNOWN)
+    twice = np.concatenate([KNOWN, KNOWN[1:2]])
+    features = np.arange(2 * len(twice), dtype=np.float32).reshape(-1, 2)
+    with pytest.raises(ValueError, match="They differ for b'id-1'"):
+        layer.materialize(twice, side_features=features)
+    features[-1] = features[1]
+    served = layer.materialize(twice, side_features=features)
+    assert served.num_rows == len(KNOWN)
+    with pytest.raises(ValueError, match="2 numbers per id"):
+        served(MIXED)
+    with pytest.raises(ValueError, match="`num_side_features` must be"):
+        MaterializedEmbedding(layer.inference_form(), 3)
 
 
 def test_wrong_arguments() -> None:

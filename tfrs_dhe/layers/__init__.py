@@ -5,6 +5,7 @@ from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers.bloom_embedding import BloomEmbedding
 from tfrs_dhe.layers.city_hash64 import CityHash64
 from tfrs_dhe.layers.compositional_embedding import CompositionalEmbedding
+from tfrs_dhe.layers.dedicated_rows_embedding import DedicatedRowsEmbedding
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.deep_hash_embedding_collection import (
     DeepHashEmbeddingCollection,
@@ -26,6 +27,7 @@ __all__ = [
     "BloomEmbedding",
     "CityHash64",
     "CompositionalEmbedding",
+    "DedicatedRowsEmbedding",
     "DeepHashEmbedding",
     "DeepHashEmbeddingCollection",
     "DenseHashEncoding",

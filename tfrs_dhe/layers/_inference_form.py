@@ -102,11 +102,27 @@ class InferenceDeepHashEmbedding(DeepHashEmbedding):
         check_inference(self, training)
         return super().call(ids, side_features, training=False, mask=mask)
 
-    def embed_keys(self, keys: tf.Tensor) -> tf.Tensor:
-        """Returns the embeddings [n, output_dim] of the 64-bit keys of ids [n]."""
-        rows = rows_of(keys, deduplicate=self.deduplicate)
-        encodings = tf.cast(self.encoding(rows.keys), self.compute_dtype)
-        return rows.restore(self.network(encodings))
+    @property
+    def num_side_features(self) -> int:
+        """How many numbers per id the layer takes; it is built."""
+        assert self.network.input_dim is not None
+        return self.network.input_dim - self.encoding_dim
+
+    def embed_keys(self, keys: tf.Tensor, side_features: Any = None) -> tf.Tensor:
+        """Returns the embeddings [n, output_dim] of ids.
+
+        Args:
+          keys: tf.int64 [n], the 64-bit keys of the ids.
+          side_features: Numbers [n, s]; None for s = 0.
+        """
+        if side_features is None or side_features.shape[-1] == 0:
+            rows = rows_of(keys, deduplicate=self.deduplicate)
+            encodings = tf.cast(self.encoding(rows.keys), self.compute_dtype)
+            return rows.restore(self.network(encodings))
+        inputs = [self.encoding(keys), side_features]
+        return self.network(
+            tf.concat([tf.cast(x, self.compute_dtype) for x in inputs], 1)
+        )
 
 
 def _mish(x: tf.Tensor) -> tf.Tensor:

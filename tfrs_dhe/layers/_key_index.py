@@ -81,11 +81,25 @@ class SortedIndex(tf.__internal__.tracking.AutoTrackable):
 
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """Returns the numbers of the rows of keys, n where there is none."""
-        places = tf.searchsorted(self._keys, keys, out_type=tf.int64)
-        places = tf.minimum(places, self._num_keys - 1)
-        is_found = tf.equal(tf.gather(self._keys, places), keys)
+        places, is_found = find_sorted(self._keys, keys)
         is_found &= places < self._count
         return tf.where(is_found, places, self._num_keys)
+
+
+def find_sorted(sorted_keys: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds keys in a sorted list by binary search.
+
+    Args:
+      sorted_keys: tf.int64 [n], ascending.
+      keys: tf.int64 [batch].
+
+    Returns:
+      Places in the list, tf.int64 [batch], and which keys are there, tf.bool [batch];
+      the places of others are somewhere in the list.
+    """
+    places = tf.searchsorted(sorted_keys, keys, out_type=tf.int64)
+    places = tf.minimum(places, tf.size(sorted_keys, tf.int64) - 1)
+    return places, tf.equal(tf.gather(sorted_keys, places), keys)
 
 
 #: By the name that users give.

@@ -9,14 +9,20 @@ from tfrs_dhe import hashing
 from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
 from tfrs_dhe.layers._keyed_rows import keys_of
-from tfrs_dhe.layers._rows import as_id_tensor
+from tfrs_dhe.layers._rows import as_id_tensor, flatten
+from tfrs_dhe.layers._side_features import side_feature_rows
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.factorized_top_k import _identifiers
 from tfrs_dhe.layers.materialized_embedding import MaterializedEmbedding
 
 
 def materialize(
-    layer: DeepHashEmbedding, ids: Any, dtype: str, batch_size: int, key_index: str
+    layer: DeepHashEmbedding,
+    ids: Any,
+    dtype: str,
+    batch_size: int,
+    key_index: str,
+    side_features: Any = None,
 ) -> MaterializedEmbedding:
     """Returns a layer that has a row for each of the ids.
 
@@ -26,6 +32,7 @@ def materialize(
       dtype: Of the rows.
       batch_size: How many rows are computed at a time.
       key_index: What finds them.
+      side_features: Those of the ids, [..., s], if the layer has some.
 
     Returns:
       The layer.
@@ -36,55 +43,94 @@ def materialize(
     _arguments.check_one_of("dtype", dtype, _compact_rows.ROW_DTYPES)
     _arguments.check_positive_integer("batch_size", batch_size)
     network = layer.inference_form()
-    num_side_features = network.network.input_dim - network.encoding_dim
-    if num_side_features:
-        raise ValueError(
-            "`materialize` computes a row from an id alone, and this layer was built "
-            f"with {num_side_features} side features, on which its embeddings depend. "
-            "Serve its `inference_form()`."
-        )
-    keys, network_keys = _distinct_keys(ids, layer.mask_value)
+    if not isinstance(ids, tf.RaggedTensor):
+        ids = _identifiers.as_tensor("ids", as_id_tensor(ids))
+    flat_ids = flatten(ids).ids
+    if not len(flat_ids):
+        raise ValueError("`ids` must be at least one. Received none.")
+    features = _feature_rows(network, ids, side_features)
+    if layer.mask_value is not None:  # which all lists look up
+        flat_ids = tf.concat([flat_ids, [tf.cast(layer.mask_value, ids.dtype)]], axis=0)
+        features = np.pad(features, [(0, 1), (0, 0)])
+    keys, first, inverse = np.unique(
+        keys_of(flat_ids), return_index=True, return_inverse=True
+    )
+    _check_equal(flat_ids, features, first[inverse])
+    network_keys = hashing.int64_keys(flat_ids).numpy()[first]
+    rows = _rows(network, network_keys, features[first], dtype, batch_size)
+    return served(layer, network, keys, rows, dtype, key_index)
+
+
+def served(
+    layer: Any,
+    network: InferenceDeepHashEmbedding,
+    keys: np.ndarray,
+    rows: _compact_rows.CompactRows,
+    dtype: str,
+    key_index: str,
+) -> MaterializedEmbedding:
+    """Returns a layer of rows and of the network for other ids.
+
+    Args:
+      layer: That they are of, which gives its name and its dtype.
+      network: For ids that have no row.
+      keys: int64 [n], ascending.
+      rows: Theirs.
+      dtype: What these have been rounded to.
+      key_index: What finds them.
+    """
     materialized = MaterializedEmbedding(
         network,
         num_rows=len(keys),
         row_dtype=dtype,
         key_index=key_index,
+        num_side_features=network.num_side_features,
         name=layer.name,
         dtype=layer.dtype_policy,
     )
-    materialized.assign(keys, _rows(network, network_keys, dtype, batch_size))
+    materialized.assign(keys, rows)
     return materialized
 
 
-def _distinct_keys(
-    ids: Any, mask_value: str | int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the keys of ids, and of padding, which all lists look up.
+def _feature_rows(
+    network: InferenceDeepHashEmbedding, ids: Any, side_features: Any
+) -> np.ndarray:
+    """Returns side features of ids [n, s]; s is 0 for a network that has none."""
+    expected = network.num_side_features
+    if side_features is None:
+        rows = np.zeros([len(flatten(ids).ids), 0], np.float32)
+    else:
+        rows = side_feature_rows(side_features, ids, "float32").numpy()
+    if rows.shape[1] != expected:
+        raise ValueError(
+            f"`side_features` must be the {expected} numbers per id that the layer was "
+            f"built with, for its embeddings depend on them. Received: {rows.shape[1]}."
+        )
+    return rows
 
-    Returns:
-      int64 [n], distinct: the keys in the map, and those that the network takes.
-    """
-    if isinstance(ids, tf.RaggedTensor):
-        ids = ids.flat_values
-    ids = tf.reshape(_identifiers.as_tensor("ids", as_id_tensor(ids)), [-1])
-    if not len(ids):
-        raise ValueError("`ids` must be at least one. Received none.")
-    parts = [ids] if mask_value is None else [ids, tf.constant([mask_value])]
-    keys = np.concatenate([keys_of(part) for part in parts])
-    network_keys = np.concatenate([hashing.int64_keys(part) for part in parts])
-    keys, first = np.unique(keys, return_index=True)
-    return keys, network_keys[first]
+
+def _check_equal(ids: tf.Tensor, features: np.ndarray, first: np.ndarray) -> None:
+    """Checks that features are those of the first occurrence [n] of each id."""
+    different = np.flatnonzero(np.any(features != features[first], axis=1))
+    if len(different):
+        raise ValueError(
+            "`side_features` must be equal wherever an id occurs more than once, as it "
+            f"has one row. They differ for {ids[different[0]].numpy()!r}."
+        )
 
 
 def _rows(
-    network: InferenceDeepHashEmbedding, keys: np.ndarray, dtype: str, batch_size: int
+    network: InferenceDeepHashEmbedding,
+    keys: np.ndarray,
+    features: np.ndarray,
+    dtype: str,
+    batch_size: int,
 ) -> _compact_rows.CompactRows:
-    batches = [
-        _compact_rows.compact(
-            _float32(network.embed_keys(tf.constant(keys[i : i + batch_size]))), dtype
-        )
-        for i in range(0, len(keys), batch_size)
-    ]
+    batches = []
+    for start in range(0, len(keys), batch_size):
+        part = slice(start, start + batch_size)
+        rows = network.embed_keys(tf.constant(keys[part]), features[part])
+        batches.append(_compact_rows.compact(_float32(rows), dtype))
     values = np.concatenate([batch.values for batch in batches])
     if batches[0].scales is None:
         return _compact_rows.CompactRows(values, None)

@@ -86,11 +86,9 @@ def rows_of(
     Raises:
       ValueError: If the mask does not have the shape of the ids.
     """
-    if mask is not None:
-        _check_mask(ids, mask)
     flat = flatten(ids)
     keys = hashing.int64_keys(flat.ids)
-    weights = None if mask is None else _weights(mask)
+    weights = None if mask is None else tf.cast(flat_mask(ids, mask), tf.float32)
     if not deduplicate:
         return Rows(keys, weights, flat.restore)
     keys, positions = tf.unique(keys)
@@ -104,9 +102,17 @@ def rows_of(
     )
 
 
-def _weights(mask: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+def flat_mask(
+    ids: tf.Tensor | tf.RaggedTensor, mask: tf.Tensor | tf.RaggedTensor
+) -> tf.Tensor:
+    """Returns a mask of ids [...], dense or ragged, as a list, tf.bool [n].
+
+    Raises:
+      ValueError: If the mask does not have the shape of the ids.
+    """
+    _check_mask(ids, mask)
     values = mask.flat_values if isinstance(mask, tf.RaggedTensor) else mask
-    return tf.cast(tf.reshape(values, [-1]), tf.float32)
+    return tf.cast(tf.reshape(values, [-1]), tf.bool)
 
 
 def _check_mask(

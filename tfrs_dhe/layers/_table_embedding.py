@@ -6,9 +6,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import hashing
-from tfrs_dhe._keras import is_legacy, keras
+from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
-from tfrs_dhe.layers import _arguments
+from tfrs_dhe.layers import _arguments, _tables
 from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._rows import as_id_tensor, flatten
@@ -102,19 +102,12 @@ class TableEmbedding(IdLayer):
     ) -> Any:
         if initializer is None:
             initializer = copy_initializer(self.embeddings_initializer)
-        # Half precision would cast whole tables in every call.
-        autocast = "experimental_autocast" if is_legacy else "autocast"
-        return self.add_weight(
-            name=name,
-            shape=(num_rows, width),
-            initializer=initializer,
-            regularizer=self.embeddings_regularizer,
-            **{autocast: False},
+        return _tables.add_table(
+            self, name, num_rows, width, initializer, self.embeddings_regularizer
         )
 
     def _rows(self, table: Any, numbers: tf.Tensor) -> tf.Tensor:
-        variable = table if is_legacy else table.value
-        return tf.cast(tf.gather(variable, numbers), self.compute_dtype)
+        return _tables.table_rows(table, numbers, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -236,6 +236,7 @@ class DeepHashEmbedding(IdLayer):
         dtype: str = "float32",
         batch_size: int = 8192,
         key_index: str = "hash_table",
+        side_features: Any = None,
     ) -> Any:
         """Returns a layer for serving that has a row for each of the ids.
 
@@ -258,18 +259,24 @@ class DeepHashEmbedding(IdLayer):
             that is needed besides the rows.
           key_index: What finds rows: `"hash_table"`, which takes about 48 bytes a row,
             or `"sorted"`, which takes 8 and more time for large batches.
+          side_features: Those of the ids [..., s], or a dict, list or tuple of such
+            tensors, if the layer was built with some. The row of an id is computed
+            with them; calls of the result take those of ids that have no row.
 
         Returns:
           A `MaterializedEmbedding` with copies of the weights.
 
         Raises:
           ValueError: If there is no id, ids are neither strings nor integers, the
-            layer has not been built, or it was built with side features.
+            layer has not been built, side features are not those it was built with,
+            or differ where an id occurs again.
         """
         # Its class holds one that derives from this one.
         from tfrs_dhe.layers import _materialize
 
-        return _materialize.materialize(self, ids, dtype, batch_size, key_index)
+        return _materialize.materialize(
+            self, ids, dtype, batch_size, key_index, side_features
+        )
 
     def materialization_report(
         self,

@@ -15,6 +15,7 @@ from tfrs_dhe.layers._key_index import KEY_INDEXES
 from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, keys_of
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers._rows import as_id_tensor, flatten
+from tfrs_dhe.layers._side_features import side_feature_rows
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
@@ -25,7 +26,8 @@ class MaterializedEmbedding(IdLayer):
     those of a catalogue, are computed once and looked up from then on, at the price
     of a table. Others are computed as before, by the layer's inference form. A
     request of known ids does not pay for the network; of a request with others, only
-    these go through it.
+    these go through it. `DedicatedRowsEmbedding.materialize` makes it of rows that
+    were trained.
 
     Rows and network are copies of the layer as it was. Rows of float32 are the
     layer's outputs; see `error` for what the smaller dtypes add.
@@ -50,11 +52,12 @@ class MaterializedEmbedding(IdLayer):
     TensorShape([2, 2, 8])
 
     Args:
-      embedding: The inference form that computes unknown ids; without side features.
+      embedding: The inference form that computes unknown ids.
       num_rows: n, how many ids are known.
       row_dtype: `"float32"`, `"bfloat16"`, or `"int8"` or `"int4"` with a scale for
         each row.
       key_index: `"hash_table"` or `"sorted"`.
+      num_side_features: s, how many numbers per id the embedding takes; 0 if none.
       **kwargs: Those of a Keras layer.
 
     Input shape: ids [...], strings or integers, of any rank, dense or ragged.
@@ -63,7 +66,7 @@ class MaterializedEmbedding(IdLayer):
 
     Raises:
       ValueError: If an argument is out of range, ids are neither strings nor
-        integers, side features are given, or training is true.
+        integers, side features are not those of the embedding, or training is true.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class MaterializedEmbedding(IdLayer):
         num_rows: int,
         row_dtype: str = "float32",
         key_index: str = "hash_table",
+        num_side_features: int = 0,
         **kwargs: Any,
     ) -> None:
         if not isinstance(embedding, InferenceDeepHashEmbedding):
@@ -92,7 +96,15 @@ class MaterializedEmbedding(IdLayer):
         self.key_index = key_index
         self.embedding = embedding
         if not embedding.network.built:
-            embedding.build_from_config({"input_dim": embedding.encoding_dim})
+            embedding.build_from_config(
+                {"input_dim": embedding.encoding_dim + num_side_features}
+            )
+        if num_side_features != embedding.num_side_features:
+            raise ValueError(
+                "`num_side_features` must be what `embedding` was built with, "
+                f"{embedding.num_side_features}. Received: {num_side_features!r}."
+            )
+        self.num_side_features = num_side_features
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(
                 self.num_rows, self.output_dim, row_dtype, key_index
@@ -131,7 +143,9 @@ class MaterializedEmbedding(IdLayer):
 
         Args:
           ids: Strings or integers [...], dense or ragged.
-          side_features: None; a row for an id knows no side features.
+          side_features: Those of all ids [..., s], or a dict, list or tuple of such
+            tensors, if the embedding takes some. Rows have been computed with them, or
+            do not depend on them; the network takes those of unknown ids.
           training: False or None.
           mask: tf.bool [...]; embeddings do not depend on it.
 
@@ -139,21 +153,29 @@ class MaterializedEmbedding(IdLayer):
           Floats [..., output_dim]; what stands at padding has no meaning.
         """
         check_inference(self, training)
-        if side_features is not None:
-            raise ValueError(
-                "`side_features` are not known to rows that were computed for ids "
-                "alone. Serve the layer's `inference_form()`, which takes them."
-            )
         ids = as_id_tensor(ids)
         flat = flatten(ids)
+        features = self._features(side_features, ids)
         known, is_known = self._look_up(flat.ids)
         outputs = tf.cond(
             tf.reduce_all(is_known),
             lambda: known,
-            lambda: self._branch(known, flat.ids, is_known),
+            lambda: self._branch(known, flat.ids, is_known, *features),
         )
         outputs.set_shape([None, self.output_dim])  # A branch does not pass it on.
         return flat.restore(outputs)
+
+    def _features(self, side_features: Any, ids: tf.Tensor) -> list[tf.Tensor]:
+        rows = []
+        if side_features is not None:
+            rows = [side_feature_rows(side_features, ids, self.compute_dtype)]
+        width = rows[0].shape[-1] if rows else 0
+        if width != self.num_side_features:
+            raise ValueError(
+                "`side_features` must be those that the layer was made with, "
+                f"{self.num_side_features} numbers per id. Received: {width}."
+            )
+        return rows
 
     def _look_up(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.device(DEVICE):
@@ -172,12 +194,20 @@ class MaterializedEmbedding(IdLayer):
         return function(*arguments)
 
     def _with_unknown(
-        self, known: tf.Tensor, ids: tf.Tensor, is_known: tf.Tensor
+        self,
+        known: tf.Tensor,
+        ids: tf.Tensor,
+        is_known: tf.Tensor,
+        side_features: tf.Tensor | None = None,
     ) -> tf.Tensor:
         unknown = tf.where(tf.logical_not(is_known))
         keys = hashing.int64_keys(tf.gather(ids, unknown[:, 0]))
-        computed = tf.cast(self.embedding.embed_keys(keys), known.dtype)
-        return tf.tensor_scatter_nd_update(known, unknown, computed)
+        if side_features is not None:
+            side_features = tf.gather(side_features, unknown[:, 0])
+        computed = self.embedding.embed_keys(keys, side_features)
+        return tf.tensor_scatter_nd_update(
+            known, unknown, tf.cast(computed, known.dtype)
+        )
 
     def is_known(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns which ids have a row, tf.bool [...].
@@ -192,18 +222,28 @@ class MaterializedEmbedding(IdLayer):
         _, is_known = self._look_up(flat.ids)
         return tf.squeeze(flat.restore(is_known[:, tf.newaxis]), axis=-1)
 
-    def error(self, ids: Any, batch_size: int = 8192) -> RowErrors:
-        """Returns how far rows are from what the network computes.
+    def error(
+        self,
+        ids: Any,
+        batch_size: int = 8192,
+        side_features: Any = None,
+        reference: Any = None,
+    ) -> RowErrors:
+        """Returns how far rows are from what they were before they were rounded.
 
         Args:
           ids: Known strings or integers [n].
           batch_size: How many are computed at a time.
+          side_features: Theirs [n, s], if the embedding takes some.
+          reference: The layer whose rows they are, such as a `DedicatedRowsEmbedding`;
+            None for the network, which computed the rows of a `DeepHashEmbedding`.
 
         Returns:
           The errors; `print` shows them.
 
         Raises:
-          ValueError: If ids have no row, or are neither strings nor integers.
+          ValueError: If ids have no row, or are neither strings nor integers, or side
+            features do not fit them.
         """
         ids = as_id_tensor(ids)
         num_unknown = int(tf.reduce_sum(tf.cast(~self.is_known(ids), tf.int64)))
@@ -212,11 +252,15 @@ class MaterializedEmbedding(IdLayer):
                 "`ids` must be some that have a row, to compare it with the network. "
                 f"Received {len(ids)} ids, of which {num_unknown} have none."
             )
-        batches = [ids[i : i + batch_size] for i in range(0, len(ids), batch_size)]
-        return RowErrors.of(
-            np.concatenate([self(batch) for batch in batches]),
-            np.concatenate([self.embedding(batch) for batch in batches]),
-        )
+        features = self._features(side_features, ids)
+        reference = self.embedding if reference is None else reference
+        rows, exact = [], []
+        for start in range(0, len(ids), batch_size):
+            part = slice(start, start + batch_size)
+            inputs = [ids[part], *(x[part] for x in features)]
+            rows.append(self(*inputs))
+            exact.append(reference(*inputs, training=False))
+        return RowErrors.of(np.concatenate(rows), np.concatenate(exact))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -229,6 +273,7 @@ class MaterializedEmbedding(IdLayer):
             "num_rows": self.num_rows,
             "row_dtype": self.row_dtype,
             "key_index": self.key_index,
+            "num_side_features": self.num_side_features,
         }
 
     @classmethod
