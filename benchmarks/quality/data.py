@@ -1,5 +1,6 @@
 """Labelled pairs of users and items, split for training, validation and test.
 
+`synthetic`: ratings that the package makes, for trials; treated as those of ml-1m.
 `ml-1m`: ratings of 4 and 5 are positive, 1 and 2 negative, those of 3 are dropped.
 `amazon-book`, `ciao`, `gowalla`: what a user did is positive, and for each there is a
 negative, an item drawn evenly among those that the user did not take in any split.
@@ -24,11 +25,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrs_dhe import datasets
+
 SETS = ("ml-1m", "amazon-book", "ciao", "gowalla")
+#: The set that needs no files.
+SYNTHETIC = "synthetic"
 #: What the name of a set ends in if some of its items are to be new.
 NEW = "+new"
 #: Sets with ids that are not trained on.
-OPEN_SETS = (*(name + NEW for name in SETS), "movietweetings")
+OPEN_SETS = (*(name + NEW for name in (*SETS, SYNTHETIC)), "movietweetings")
 SPLIT_SEED = 2021
 
 
@@ -95,8 +100,8 @@ def load(folder, name):
     """Returns a set from its folder.
 
     Args:
-      folder: Where the folders of the sets are.
-      name: One of `SETS` or of `OPEN_SETS`.
+      folder: Where the folders of the sets are; not looked at for the synthetic one.
+      name: One of `SETS` or of `OPEN_SETS`, or `SYNTHETIC`.
 
     Raises:
       ValueError: If the name is unknown.
@@ -108,13 +113,15 @@ def load(folder, name):
         "ciao": _read_ciao,
         "gowalla": _read_gowalla,
         "movietweetings": _read_movietweetings,
+        SYNTHETIC: _make_synthetic,
     }
-    if name not in (*SETS, *OPEN_SETS):
-        choices = (*SETS, *OPEN_SETS)
+    choices = (*SETS, *OPEN_SETS, SYNTHETIC)
+    if name not in choices:
         raise ValueError(f"`name` must be one of {choices}. Received: {name!r}.")
     is_by_time = name == "movietweetings"
-    path = Path(folder) / (f"{name}-100k" if is_by_time else base)
-    return prepare(readers[base](path), base == "ml-1m", is_by_time, name != base)
+    path = Path(folder or "") / (f"{name}-100k" if is_by_time else base)
+    is_explicit = base in ("ml-1m", SYNTHETIC)
+    return prepare(readers[base](path), is_explicit, is_by_time, name != base)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,13 +259,30 @@ def _genres(path, encoding):
     return {movie: set(names.split("|")) for movie, names in pairs}
 
 
-def _read_ml_1m(folder):
-    users, items, ratings = _columns(folder / "ratings.tsv", 0, 1, 2)
-    ratings = ratings.astype(np.float32)
+def _of_ratings(users, items, ratings, genres):
     kept = ratings != 3
     labels = (ratings[kept] > 3).astype(np.float32)
-    genres = _genres(folder / "movies.dat", "latin-1")
     return Interactions(users[kept], items[kept], labels, categories=genres)
+
+
+def _make_synthetic(_):
+    made = datasets.make_synthetic(
+        num_users=2_000, num_movies=1_000, num_ratings=60_000
+    )
+    movies = made.movie_table
+    genres = {
+        movie: {movies.genre_names[number] for number in numbers}
+        for movie, numbers in zip(
+            movies.movie_id.tolist(), movies.movie_genres, strict=True
+        )
+    }
+    return _of_ratings(made.user_id, made.movie_id, made.user_rating, genres)
+
+
+def _read_ml_1m(folder):
+    users, items, ratings = _columns(folder / "ratings.tsv", 0, 1, 2)
+    genres = _genres(folder / "movies.dat", "latin-1")
+    return _of_ratings(users, items, ratings.astype(np.float32), genres)
 
 
 def _read_amazon_book(folder):

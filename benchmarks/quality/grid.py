@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-from data import SETS
+from data import NEW, SETS, SYNTHETIC
 from methods import FEATURES, METHODS
 from training import MODELS
 
@@ -21,9 +21,9 @@ class Run:
     method: str
     share: float
     seed: int = 0
-    epochs: int = 6
+    epochs: int = 15
     batch_size: int = 4096
-    learning_rate: float = 0.002
+    learning_rate: float = 0.005
     weight_decay: float = 0.1
 
     @property
@@ -48,6 +48,11 @@ def runs(choices, settings):
     ]
 
 
+def tries(run):
+    """Returns the runs that a run's settings are chosen from, the same for all."""
+    return [dataclasses.replace(run, **settings) for settings in TRIES]
+
+
 FULL = {
     "data": SETS,
     "model": MODELS,
@@ -55,10 +60,27 @@ FULL = {
     "share": SHARES,
     "seed": (0, 1, 2),
 }
+#: The effort that goes into tuning a method at a size, on the first seed.
+TRIES = (
+    {"learning_rate": 0.005, "weight_decay": 0.3},
+    {"learning_rate": 0.005, "weight_decay": 0.1},
+    {"learning_rate": 0.005, "weight_decay": 0.03},
+    {"learning_rate": 0.005, "weight_decay": 1.0},
+    {"learning_rate": 0.002, "weight_decay": 0.3},
+    {"learning_rate": 0.002, "weight_decay": 0.1},
+)
 QUICK = {
-    "data": ("ml-1m",),
+    "data": (SYNTHETIC + NEW,),
     "model": ("gmf",),
-    "method": ("means", "table", "hashing_trick", "deep_hash"),
-    "share": (1, 1 / 16),
+    "method": (
+        "means",
+        "table",
+        "hashing_trick",
+        "deep_hash+features",
+        "dedicated",
+        "dedicated+features",
+    ),
+    "share": (1, 1 / 4),
     "seed": (0,),
 }
+QUICK_SETTINGS = {"epochs": 3, "batch_size": 1024, "weight_decay": 0.1}

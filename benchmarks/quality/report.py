@@ -23,7 +23,10 @@ SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
 
 
 def best_lines(path):
-    """Returns the lines of the best settings by (data, model, method, share)."""
+    """Returns the lines of the best settings by (data, model, method, share).
+
+    Settings are compared by the least seed, with which all have been run.
+    """
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for line in map(json.loads, path.read_text().splitlines()):
         key = tuple(line[name] for name in ("data", "model", "method", "share"))
@@ -35,7 +38,7 @@ def best_lines(path):
 
 
 def _validation(lines):
-    return np.mean([max(line["validation"]) for line in lines])
+    return max(min(lines, key=lambda line: line["seed"])["validation"])
 
 
 def _test(lines, segment="all"):

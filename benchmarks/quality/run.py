@@ -1,12 +1,17 @@
-"""Runs what is missing of the study of embeddings.
+r"""Runs what is missing of the study of embeddings.
 
 Run from the repository's root, with the folder that holds the folders of the sets:
 
     python benchmarks/quality/run.py --data-dir FOLDER
-    python benchmarks/quality/run.py --data-dir FOLDER --quick
-    python benchmarks/quality/run.py --data-dir FOLDER --share 0.25 --set epochs=12
+    python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m --share 0.25
     python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m+new \
         --method table+features dedicated+features --share 1 --tensorboard LOGS
+    python benchmarks/quality/run.py --data-dir FOLDER --set epochs=12 weight_decay=.2
+    python benchmarks/quality/run.py --quick
+
+Of each method at each size, the settings in `grid.TRIES` are run with the first seed,
+and those that are best on the validation pairs with the others. `--set` gives settings
+instead, and `--quick` is a small grid on data that the package makes.
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
 run again, so that the study can be stopped and taken up at any run. `report.py` makes
@@ -27,10 +32,12 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import means
 import tensorflow as tf
 import training
-from data import load
-from grid import FULL, QUICK, Run, runs
+from data import SYNTHETIC, load
+from grid import FULL, QUICK, QUICK_SETTINGS, Run, runs, tries
 
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
+#: Made anew by whoever asks; not kept in the repository.
+QUICK_RESULTS = RESULTS.parent / "quick" / "runs.jsonl"
 
 
 def settings_of(arguments):
@@ -41,10 +48,11 @@ def settings_of(arguments):
 
 
 def done(path):
-    """Returns the settings that have a result."""
-    lines = path.read_text().splitlines() if path.exists() else []
+    """Returns the result lines there are, by their settings."""
+    texts = path.read_text().splitlines() if path.exists() else []
     names = [field.name for field in dataclasses.fields(Run)]
-    return {Run(**{name: json.loads(line)[name] for name in names}) for line in lines}
+    lines = map(json.loads, texts)
+    return {Run(**{name: line[name] for name in names}): line for line in lines}
 
 
 def commit():
@@ -55,31 +63,29 @@ def commit():
     return found.stdout.strip() or None
 
 
-def main():
-    """Runs what the command line chooses."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="a small grid, 2 epochs")
-    for name, values in FULL.items():
-        parser.add_argument(f"--{name}", nargs="+", type=type(values[-1]))
-    parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--tensorboard", type=Path, help="a folder for logs")
-    args = parser.parse_args()
+class Study:
+    """Makes results, or takes those that are there.
 
-    choices = dict(QUICK if args.quick else FULL)
-    choices |= {n: getattr(args, n) for n in FULL if getattr(args, n) is not None}
-    settings = ({"epochs": 2} if args.quick else {}) | settings_of(args.set)
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    todo = [run for run in runs(choices, settings) if run not in done(args.results)]
-    cached_load = functools.lru_cache(1)(load)
-    for number, run in enumerate(todo, start=1):
-        print(f"run {number} of {len(todo)}", flush=True)
+    Args:
+      data_dir: The folder of the folders of the sets, or None.
+      results: The file of result lines.
+      tensorboard: A folder for logs, or None.
+    """
+
+    def __init__(self, data_dir, results, tensorboard):
+        self._data_dir = data_dir
+        self._results = results
+        self._report = _reporter(tensorboard)
+        self._load = functools.lru_cache(1)(load)
+        results.parent.mkdir(parents=True, exist_ok=True)
+
+    def result(self, run):
+        """Returns the result line of a run."""
+        found = done(self._results).get(run)
+        if found is not None:
+            return found
         method = means if run.method == "means" else training
-        data = cached_load(args.data_dir, run.data)
-        result = method.train(run, data, _reporter(args.tensorboard))
+        result = method.train(run, self._load(self._data_dir, run.data), self._report)
         line = {
             **dataclasses.asdict(run),
             **result,
@@ -87,8 +93,47 @@ def main():
             "tensorflow": tf.__version__,
             "cpus": os.cpu_count(),
         }
-        with args.results.open("a") as file:
+        with self._results.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        return line
+
+    def tuned(self, run):
+        """Returns the run with the settings that are best on the validation pairs."""
+        if run.method == "means":
+            return run
+        return max(tries(run), key=lambda tried: max(self.result(tried)["validation"]))
+
+
+def main():
+    """Runs what the command line chooses."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--quick", action="store_true", help="a small grid, 3 epochs")
+    for name, values in FULL.items():
+        parser.add_argument(f"--{name}", nargs="+", type=type(values[-1]))
+    parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--tensorboard", type=Path, help="a folder for logs")
+    args = parser.parse_args()
+
+    choices = dict(QUICK if args.quick else FULL)
+    choices |= {n: getattr(args, n) for n in FULL if getattr(args, n) is not None}
+    if args.data_dir is None and any(SYNTHETIC not in name for name in choices["data"]):
+        parser.error("--data-dir is needed for sets that are read from files.")
+    settings = settings_of(args.set)
+    if args.quick:
+        settings = QUICK_SETTINGS | settings
+    results = args.results or (QUICK_RESULTS if args.quick else RESULTS)
+    study = Study(args.data_dir, results, args.tensorboard)
+    first, *others = choices["seed"]
+    todo = runs({**choices, "seed": (first,)}, settings)
+    for number, run in enumerate(todo, start=1):
+        print(f"{number} of {len(todo)}: {run.name}", flush=True)
+        chosen = run if settings else study.tuned(run)
+        for seed in (first, *others):
+            study.result(dataclasses.replace(chosen, seed=seed))
 
 
 def _reporter(tensorboard):
