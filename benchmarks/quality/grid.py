@@ -66,7 +66,6 @@ TRIES = (
     {"learning_rate": 0.005, "weight_decay": 0.1},
     {"learning_rate": 0.005, "weight_decay": 0.03},
     {"learning_rate": 0.005, "weight_decay": 1.0},
-    {"learning_rate": 0.002, "weight_decay": 0.3},
     {"learning_rate": 0.002, "weight_decay": 0.1},
 )
 QUICK = {
