@@ -1,0 +1,98 @@
+"""What the study of quality measures."""
+
+import data
+import means
+import numpy as np
+import pytest
+import served
+import tensorflow as tf
+import training
+from grid import Run
+
+from tfrs_dhe import layers
+
+
+def test_area_under_curve_is_the_share_of_ordered_pairs() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random(60) < 0.3).astype(np.float32)
+    scores = np.round(generator.normal(size=60) + labels, 1)  # with ties
+    higher = scores[labels == 1][:, np.newaxis] - scores[labels == 0]
+    expected = np.mean((higher > 0) + 0.5 * (higher == 0))
+    assert training.area_under_curve(labels, scores) == pytest.approx(
+        expected, abs=1e-5
+    )
+    assert training.area_under_curve(np.ones(3), scores[:3]) is None
+    assert training.area_under_curve(labels, np.full(60, np.nan)) == 0.0
+
+
+def test_segments_go_by_training_counts() -> None:
+    labels = np.array([1, 0, 1, 0, 1, 0], np.float32)
+    pairs = data.Pairs(np.arange(6), np.arange(6), labels)
+    counts = np.array([0, 0, 1, 5, 6, 100])
+    scores = np.array([2.0, 1.0, 1.0, 2.0, 3.0, 3.0])
+    assert training.segments(pairs, scores, counts) == {
+        "unseen": {"auc": 1.0, "pairs": 2},
+        "rare": {"auc": 0.0, "pairs": 2},
+        "known": {"auc": 0.5, "pairs": 2},
+        "all": {"auc": 0.5, "pairs": 6},
+    }
+
+
+def test_means_are_log_odds_of_smoothed_shares() -> None:
+    # User 0 took both of two items, user 1 one of two.
+    train = data.Pairs(
+        np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.float32([1, 1, 1, 0])
+    )
+    tested = data.Pairs(np.array([0, 1]), np.array([0, 1]), np.float32([1, 0]))
+    ids = np.array(["a", "b"])
+    prepared = data.Data(
+        ids, ids, train, tested, tested, None, np.arange(2), np.zeros([2, 0])
+    )
+    losses = []
+    run = Run("two", "gmf", "means", 1)
+    result = means.train(run, prepared, lambda _, __, loss, ___: losses.append(loss))
+    assert result["test"]["all"]["auc"] == 1.0
+
+    def log_odds(positives: float, negatives: float) -> float:
+        return np.log((positives + 5 * 0.75) / (negatives + 5 * 0.25))
+
+    of_users = [log_odds(2, 0), log_odds(1, 1)]
+    of_items = [log_odds(2, 0), log_odds(1, 1)]
+    scores = [
+        of_users[user] + of_items[item] - np.log(3)
+        for user, item in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]
+    expected = np.mean(np.log1p(np.exp(np.array([-1, -1, -1, 1]) * scores)))
+    assert losses == [pytest.approx(expected)]
+
+
+def test_bytes_as_served() -> None:
+    table = layers.VocabularyEmbedding(32, ["a", "b", "c"])
+    table(tf.constant(["a"]))
+    # Rows of four, one for unknown ids; keys of three.
+    assert served.num_bytes(table, 3, "float32") == 4 * 32 * 4 + 3 * 8
+    assert served.num_bytes(table, 3, "int8") == 4 * (32 + 4) + 3 * 8
+    assert served.num_bytes(table, 3, "int4") == 4 * (16 + 4) + 3 * 8
+    network = layers.DeepHashEmbedding(
+        32, 5, num_hidden_layers=1, num_hashes=7, normalization=None
+    )
+    dedicated = layers.DedicatedRowsEmbedding(network, ["a", "b", "c"])
+    dedicated(tf.constant(["a"]))
+    of_network = 4 * (7 * 5 + 5 + 5 * 32 + 32)
+    expected = 3 * (16 + 4) + 3 * 8 + of_network
+    assert served.num_bytes(dedicated, 3, "int4") == expected
+
+
+@pytest.mark.parametrize(("row_dtype", "largest"), [("int8", 127), ("int4", 7)])
+def test_tables_are_rounded_for_a_while(row_dtype: str, largest: int) -> None:
+    layer = layers.HashEmbedding(8, num_buckets=20)
+    ids = tf.constant(["a", "b"])
+    exact = layer(ids).numpy()
+    before = layer.get_weights()
+    with served.rounded([layer], row_dtype):
+        for rounded, rows in zip(layer.get_weights(), before, strict=True):
+            steps = np.abs(rows).max(axis=1, keepdims=True) / largest
+            assert np.all(np.abs(rounded - rows) <= steps / 2 * (1 + 1e-5))
+            assert len(np.unique(rounded[0])) <= 2 * largest + 1
+        assert np.any(layer(ids).numpy() != exact)
+    np.testing.assert_array_equal(layer(ids), exact)

@@ -1,0 +1,132 @@
+"""The study of quality as it is run: settings, resumption and the report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grid
+import methods
+import numpy as np
+import pytest
+import report
+import run as runner
+
+from tests.benchmarks.conftest import QUALITY
+
+
+def execute(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(QUALITY / script), *arguments],
+        cwd=QUALITY.parents[1],
+        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_quick_study_runs_and_is_reported(tmp_path: Path) -> None:
+    results = tmp_path / "runs.jsonl"
+    arguments = ("--quick", "--results", str(results))
+    execute("run.py", *arguments)
+    lines = read(results)
+    assert [(line["method"], line["share"]) for line in lines] == [
+        ("means", 1),
+        ("table", 1),
+        ("hashing_trick", 1),
+        ("hashing_trick", 0.25),
+        ("deep_hash+features", 1),
+        ("deep_hash+features", 0.25),
+        ("dedicated", 1),
+        ("dedicated+features", 1),
+    ]
+    for line in lines:
+        assert 0.5 < line["test"]["known"]["auc"] < 1
+        assert line["test"]["unseen"]["pairs"] > 1000
+    quarter = lines[5]
+    full = quarter["parameters"]["full_table"]
+    sizes = quarter["parameters"]["users"] + quarter["parameters"]["items"]
+    assert 0.2 * full < sizes <= 0.25 * full
+    # It is taken up where it stopped.
+    results.write_text("\n".join(map(json.dumps, lines[:-1])) + "\n")
+    printed = execute("run.py", *arguments)
+    assert "dedicated+features 1 #0 3/3" in printed
+    assert "means 1 #0 1/3" not in printed
+    assert len(read(results)) == len(lines)
+
+    execute("report.py", "--results", str(results))
+    text = (tmp_path / "tables.md").read_text()
+    for line in lines:
+        assert f"{line['test']['all']['auc']:.4f}" in text
+    assert (tmp_path / "synthetic+new-gmf.png").stat().st_size > 10_000
+    assert (tmp_path / "synthetic+new-gmf.svg").exists()
+
+
+def test_sets_from_files_need_a_folder() -> None:
+    with pytest.raises(AssertionError, match="--data-dir is needed"):
+        execute("run.py", "--data", "ml-1m")
+
+
+def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
+    base = grid.Run("synthetic", "gmf", "table", 1)
+    study = runner.Study(None, tmp_path / "runs.jsonl", None)
+    tried = []
+
+    def result(run: grid.Run) -> dict[str, Any]:
+        tried.append(run)
+        # The second try is the best one, at its first epoch.
+        return {"validation": [0.9, 0.1] if len(tried) == 2 else [0.5, 0.8]}
+
+    study.result = result
+    assert study.tuned(base) == tried[1]
+    assert len({(run.learning_rate, run.weight_decay) for run in tried}) == len(tried)
+    assert len(tried) == len(grid.TRIES)
+
+
+def test_grid_has_each_combination_once() -> None:
+    choices = {**grid.FULL, "data": ["a"], "model": ["gmf"], "seed": [0]}
+    found = grid.runs(choices, {"epochs": 2})
+    assert len(set(found)) == len(found)
+    several = [name for name in choices["method"] if name not in grid.ONE_SIZE]
+    assert len(found) == len(several) * len(grid.SHARES) + len(grid.ONE_SIZE)
+    assert all(run.epochs == 2 for run in found)
+
+
+def line(seed: int, weight_decay: float, validation: float, test: float) -> str:
+    settings = {"epochs": 1, "batch_size": 1, "learning_rate": 0.1}
+    return json.dumps(
+        {
+            **settings,
+            **{"data": "d", "model": "gmf", "method": "m", "share": 0.25},
+            **{"seed": seed, "weight_decay": weight_decay, "validation": [validation]},
+            "test": {"all": {"auc": test, "pairs": 9}},
+        }
+    )
+
+
+def test_report_takes_the_settings_that_are_best_with_the_first_seed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    # The best try has seeds whose validation is lower.
+    rows = [line(0, 0.1, 0.8, 0.7), line(0, 0.2, 0.9, 0.5), line(1, 0.2, 0.3, 0.7)]
+    path.write_text("\n".join(rows))
+    best = report.best_lines(path)
+    assert [row["weight_decay"] for row in best["d", "gmf", "m", 0.25]] == [0.2, 0.2]
+    text = report.table({("m", 0.25): best["d", "gmf", "m", 0.25]})
+    assert f"0.6000 ± {np.std([0.5, 0.7], ddof=1):.4f}" in text
+
+
+def test_method_names() -> None:
+    assert methods.parse("table") == (methods.METHODS["table"], False)
+    assert methods.parse("table+features") == (methods.METHODS["table"], True)
+    with pytest.raises(ValueError, match="`name` must be one of"):
+        methods.parse("tables")
