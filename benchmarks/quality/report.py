@@ -1,8 +1,11 @@
 """Makes tables and pictures of the study's result lines.
 
 Run `python benchmarks/quality/report.py` after `run.py`. For every set and model it
-writes a table of the test AUC, method by share of the full table's parameters, to
-`tables.md` beside the results, and a picture of AUC against parameters as PNG and SVG.
+writes to `tables.md`, beside the results, the test AUC of each method by share of the
+full table's parameters, and the same by bytes as served, with tables rounded to 8 and 4
+bits, for items that are known, rare and unseen. Pictures, as PNG and SVG, show AUC
+against parameters and against bytes.
+
 Where a combination was run with several settings, the best on the validation pairs
 counts; its seeds give mean and spread.
 """
@@ -19,6 +22,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from run import RESULTS
 
+#: What the columns are called.
+SEGMENTS = {
+    "all": "all items",
+    "known": "more than 5 times",
+    "rare": "1 to 5 times",
+    "unseen": "never",
+}
+MARKERS = "osD^v<>PX*"
+NOTE = """\
+Made by `report.py` of `runs.jsonl`. *MB*: rows of the dtype, all else float32, and 8
+bytes a key where there is a dictionary. Test AUC by how often the item is in the
+training; where all items may be drawn as negatives, those that never are have been
+trained on as such. *CPU s*: of training, on a machine that had other work beside."""
 SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
 
 
@@ -41,58 +57,115 @@ def _validation(lines):
     return max(min(lines, key=lambda line: line["seed"])["validation"])
 
 
-def _test(lines, segment="all"):
-    return np.array([line["test"][segment]["auc"] for line in lines])
+def _aucs(lines, segment="all", row_dtype="float32"):
+    """Returns the AUC of each line that has one, floats [n]."""
+    found = (
+        lines if row_dtype == "float32" else [x["rounded"][row_dtype] for x in lines]
+    )
+    aucs = [x["test"].get(segment, {}).get("auc") for x in found]
+    return np.array([auc for auc in aucs if auc is not None])
 
 
-def table(results):
-    """The Markdown table of one set and model."""
+def _cell(aucs):
+    if not len(aucs):
+        return ""
+    spread = f" ± {aucs.std(ddof=1):.4f}" if len(aucs) > 1 else ""
+    return f"{aucs.mean():.4f}{spread}"
+
+
+def _markdown(header, rows):
+    ruler = "|---|" + "--:|" * (len(header) - 1)
+    return "\n".join(
+        ["| " + " | ".join(row) + " |" for row in [header]]
+        + [ruler]
+        + ["| " + " | ".join(row) + " |" for row in rows]
+    )
+
+
+def by_share(results):
+    """The table of AUC of all test pairs, method by share."""
     shares = sorted({share for _, share in results}, reverse=True)
-    methods = list(dict.fromkeys(method for method, _ in results))
-    text = [
-        "| | " + " | ".join(f"{share:.4g}" for share in shares) + " |",
-        "|---|" + "--:|" * len(shares),
+    methods = dict.fromkeys(method for method, _ in results)
+    rows = [
+        [method, *(_cell(_aucs(results.get((method, share), []))) for share in shares)]
+        for method in methods
     ]
-    for method in methods:
-        cells = [method]
-        for share in shares:
-            lines = results.get((method, share))
-            cell = ""
-            if lines:
-                auc = _test(lines)
-                cell = f"{auc.mean():.4f}"
-                if len(auc) > 1:
-                    cell += f" ± {auc.std(ddof=1):.4f}"
-            cells.append(cell)
-        text.append("| " + " | ".join(cells) + " |")
-    return "\n".join(text)
+    return _markdown(["", *(f"{share:.4g}" for share in shares)], rows)
 
 
-def plot(results, title, path):
-    """Draws AUC against parameters, a line for each method."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    by_method = collections.defaultdict(list)
-    for (method, _), lines in results.items():
-        sizes = lines[0]["parameters"]
-        auc = _test(lines)
-        by_method[method].append(
-            (sizes["users"] + sizes["items"], auc.mean(), auc.min(), auc.max())
-        )
-    for method, points in by_method.items():
-        size, mean, low, high = np.array(sorted(points)).T
+def _forms(lines):
+    """Returns the forms of a layer that differ in bytes: (dtype of rows, bytes)."""
+    sizes = lines[0].get("bytes", {})
+    return list(
+        {size: (dtype, size) for dtype, size in reversed(sizes.items())}.values()
+    )[::-1]
+
+
+def as_served(results):
+    """The table of forms as served: bytes, AUC by segment, and cost."""
+    rows = []
+    for (method, share), lines in results.items():
+        epochs = [len(line["validation"]) for line in lines]
+        seconds = sum(line["cpu_seconds"] for line in lines) / sum(epochs)
+        for dtype, size in _forms(lines):
+            segments = [_cell(_aucs(lines, name, dtype)) for name in SEGMENTS]
+            cost = [f"{seconds:.1f}", _settings(lines[0])]
+            form = [f"{share:.4g}", dtype, f"{size / 1e6:.2f}"]
+            rows.append([method, *form, *segments, *cost])
+    header = ["method", "share", "rows", "MB", *SEGMENTS.values()]
+    return _markdown([*header, "CPU s an epoch", "settings"], rows)
+
+
+def _settings(line):
+    return f"rate {line['learning_rate']:g}, decay {line['weight_decay']:g}"
+
+
+def plot(points, axis, title, path):
+    """Draws AUC against a size, a line for each name.
+
+    Args:
+      points: By name, a list of size and AUCs [n].
+      axis: What the size is.
+      title: Of the picture.
+      path: Where to, without the ending.
+    """
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for number, (name, sizes) in enumerate(points.items()):
+        ordered = sorted(sizes, key=lambda point: point[0])
+        means = np.array([aucs.mean() for _, aucs in ordered])
+        low = means - [aucs.min() for _, aucs in ordered]
+        high = np.array([aucs.max() for _, aucs in ordered]) - means
         axes.errorbar(
-            size, mean, yerr=[mean - low, high - mean], marker="o", label=method
+            [size for size, _ in ordered],
+            means,
+            yerr=[low, high],
+            marker=MARKERS[number % len(MARKERS)],
+            label=name,
         )
     axes.set_xscale("log")
-    axes.set_xlabel("parameters of the embeddings")
-    axes.set_ylabel("AUC on the test pairs (mean, least and greatest of the seeds)")
+    axes.set_xlabel(axis)
+    axes.set_ylabel("test AUC (mean, least and greatest of the seeds)")
     axes.set_title(title)
-    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     figure.savefig(f"{path}.png", dpi=120)
     # Without the date, so that equal figures give an equal file.
     figure.savefig(f"{path}.svg", metadata={"Date": None})
     plt.close(figure)
+
+
+def _plots(results, title, path):
+    parameters, sizes = collections.defaultdict(list), collections.defaultdict(list)
+    for (method, _), lines in results.items():
+        count = lines[0]["parameters"]
+        point = (count["users"] + count["items"], _aucs(lines))
+        parameters[method].append(point)
+        for dtype, size in _forms(lines):
+            sizes[method].append((size / 1e6, _aucs(lines, "all", dtype)))
+    plot(parameters, "parameters of the embeddings", title, path)
+    axis = "MB as served, dictionaries included (rows of 32, 8 and 4 bits)"
+    plot(sizes, axis, title, f"{path}-bytes")
 
 
 def main():
@@ -105,7 +178,7 @@ def main():
     groups = collections.defaultdict(dict)
     for (data, model, method, share), lines in best_lines(args.results).items():
         groups[data, model][method, share] = lines
-    sections = []
+    sections = [f"# Tables of the study of quality\n\n{NOTE}"]
     for (data, model), results in groups.items():
         seeds = sorted({len(lines) for lines in results.values()})
         title = f"{data}, {model.upper()}"
@@ -113,9 +186,11 @@ def main():
             f"## {title}",
             "Test AUC by share of the full table's parameters, mean ± standard "
             f"deviation of {' or '.join(map(str, seeds))} seeds.",
-            table(results),
+            by_share(results),
+            "As served:",
+            as_served(results),
         ]
-        plot(results, title, args.results.parent / f"{data}-{model}")
+        _plots(results, title, args.results.parent / f"{data}-{model}")
     (args.results.parent / "tables.md").write_text("\n\n".join(sections) + "\n")
 
 

@@ -66,8 +66,17 @@ def test_quick_study_runs_and_is_reported(tmp_path: Path) -> None:
     text = (tmp_path / "tables.md").read_text()
     for line in lines:
         assert f"{line['test']['all']['auc']:.4f}" in text
-    assert (tmp_path / "synthetic+new-gmf.png").stat().st_size > 10_000
-    assert (tmp_path / "synthetic+new-gmf.svg").exists()
+    of_int4 = lines[-1]["rounded"]["int4"]["test"]["unseen"]["auc"]
+    (row,) = [
+        row
+        for row in text.splitlines()
+        if row.startswith("| dedicated+features | 1 | int4")
+    ]
+    assert f"{lines[-1]['bytes']['int4'] / 1e6:.2f} |" in row
+    assert f"{of_int4:.4f}" in row
+    for name in ("synthetic+new-gmf", "synthetic+new-gmf-bytes"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+        assert (tmp_path / f"{name}.svg").exists()
 
 
 def test_sets_from_files_need_a_folder() -> None:
@@ -121,7 +130,7 @@ def test_report_takes_the_settings_that_are_best_with_the_first_seed(
     path.write_text("\n".join(rows))
     best = report.best_lines(path)
     assert [row["weight_decay"] for row in best["d", "gmf", "m", 0.25]] == [0.2, 0.2]
-    text = report.table({("m", 0.25): best["d", "gmf", "m", 0.25]})
+    text = report.by_share({("m", 0.25): best["d", "gmf", "m", 0.25]})
     assert f"0.6000 ± {np.std([0.5, 0.7], ddof=1):.4f}" in text
 
 
