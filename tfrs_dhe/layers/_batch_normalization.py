@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe._keras import is_legacy, keras
+from tfrs_dhe.layers._replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
@@ -16,6 +17,9 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
     have the statistics of the whole batch (weight: number of repetitions).
     Without weights it is Keras's layer. A batch without rows, or with weights of
     zero only, leaves the moving statistics as they are.
+
+    Under `tf.distribute` the batch is that of all replicas: statistics are summed
+    over them, so that a model trains as it would on one device.
 
     Args:
       momentum: Share of the old value when the moving statistics are updated.
@@ -85,15 +89,26 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
         self, inputs: tf.Tensor, row_weights: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         if row_weights is None:
-            total = tf.cast(tf.shape(inputs)[0], inputs.dtype)
-            mean = tf.math.divide_no_nan(tf.reduce_sum(inputs, axis=0), total)
-            squares = tf.math.squared_difference(inputs, mean)
+            count = tf.cast(tf.shape(inputs)[0], inputs.dtype)
+
+            def weighted(rows: tf.Tensor) -> tf.Tensor:
+                return rows
+
         else:
             weights = tf.cast(row_weights, inputs.dtype)[:, tf.newaxis]
-            total = tf.reduce_sum(weights)
-            mean = tf.math.divide_no_nan(tf.reduce_sum(weights * inputs, axis=0), total)
-            squares = weights * tf.math.squared_difference(inputs, mean)
-        variance = tf.math.divide_no_nan(tf.reduce_sum(squares, axis=0), total)
+            count = tf.reduce_sum(weights)
+
+            def weighted(rows: tf.Tensor) -> tf.Tensor:
+                return weights * rows
+
+        sums = tf.reduce_sum(weighted(inputs), axis=0)
+        total, sums = sum_over_replicas([count, sums])
+        mean = tf.math.divide_no_nan(sums, total)
+        # Around the mean of all replicas, a second sum over them: the mean of squares
+        # less the square of the mean needs one, and loses digits.
+        squares = tf.math.squared_difference(inputs, mean)
+        (sums,) = sum_over_replicas([tf.reduce_sum(weighted(squares), axis=0)])
+        variance = tf.math.divide_no_nan(sums, total)
         self._update(self.moving_mean, mean, total)
         self._update(self.moving_variance, variance, total)
         return mean, variance

@@ -44,7 +44,9 @@ class DeepHashEmbedding(IdLayer):
     it: `self.user_model(features["user_id"], training=training)` in
     `compute_loss`. Forgotten, it is an error that says so, not a model that
     quietly learns nothing; `tfrs_dhe.models.Model` in place of `tfrs.Model`
-    passes it on by itself. `normalization="layer"` needs no flag.
+    passes it on by itself. `normalization="layer"` needs no flag. Under
+    `tf.distribute` the statistics are those of all replicas' batches together, also of
+    padded lists and with `deduplicate`.
 
     Example:
     >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)

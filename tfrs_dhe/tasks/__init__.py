@@ -2,7 +2,9 @@
 
 from typing import Any
 
-__all__ = ["MACHRetrieval"]
+from tfrs_dhe.tasks.gather_candidates import gather_candidates
+
+__all__ = ["MACHRetrieval", "gather_candidates"]
 
 
 def __getattr__(name: str) -> Any:
