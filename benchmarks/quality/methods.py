@@ -60,13 +60,16 @@ def _deep_bloom(ids, share, seed):
 
 
 def _dedicated(ids, share, seed):
-    """A row for each known id, and a small network for others."""
+    """A row for each known id, and a small network for others.
+
+    What a new id hashes to says nothing of it, so there are few hashes.
+    """
     if share != 1:
         raise ValueError(f"All known ids have rows: a share of 1. Received: {share}.")
     network = layers.DeepHashEmbedding(
-        OUTPUT_DIM, 64, num_hidden_layers=2, num_hashes=64, seed=seed
+        OUTPUT_DIM, 32, num_hidden_layers=2, num_hashes=2, seed=seed
     )
-    return layers.DedicatedRowsEmbedding(network, ids)
+    return layers.DedicatedRowsEmbedding(network, ids, row_dropout=0.02)
 
 
 def _budget(ids, share):
@@ -121,7 +124,9 @@ METHODS = {
     "unified": Method(_unified),
     "deep_hash": Method(_deep_hash, takes_features=True),
     "deep_bloom": Method(_deep_bloom, takes_features=True),
+    # Side features go through the network of new items, or beside all embeddings.
     "dedicated": Method(_dedicated, has_dictionary=True, takes_features=True),
+    "dedicated_beside": Method(_dedicated, has_dictionary=True),
 }
 #: What the name of a method ends in if it is given the side features of items.
 FEATURES = "+features"
