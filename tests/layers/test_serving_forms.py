@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrs_dhe.layers import DeepHashEmbedding
+from tfrs_dhe.layers import DedicatedRowsEmbedding, DeepHashEmbedding
 from tfrs_dhe.serving._resources import resources_of
 from tfrs_dhe.serving._walk import walk
 
@@ -17,7 +17,22 @@ FORMS = {
     "float32": lambda layer: layer.materialize(KNOWN),
     "bfloat16": lambda layer: layer.materialize(KNOWN, "bfloat16"),
     "int8": lambda layer: layer.materialize(KNOWN, "int8"),
+    "int4": lambda layer: layer.materialize(KNOWN, "int4", key_index="sorted"),
+    "dedicated": lambda layer: dedicated(layer),
+    "dedicated_int4": lambda layer: dedicated(layer).materialize("int4", "sorted"),
 }
+
+
+def dedicated(layer: DeepHashEmbedding) -> DedicatedRowsEmbedding:
+    """Returns rows that are what the layer computes, so that all answers are its."""
+    rows = DedicatedRowsEmbedding(layer, KNOWN)
+    # The rows are in the order of their keys.
+    numbers, has_row = rows._find(tf.constant(KNOWN))
+    assert np.all(has_row)
+    table = np.zeros([len(KNOWN), layer.output_dim], np.float32)
+    table[numbers.numpy()] = layer(KNOWN, training=False)
+    rows.weights[0].assign(table)
+    return rows
 
 
 @pytest.fixture(name="layer", scope="module")
@@ -60,8 +75,9 @@ def half_step(form: str, rows: np.ndarray) -> np.ndarray:
     """Returns how far rows of a dtype may be from rows of float32."""
     if form == "bfloat16":
         return np.abs(rows) * 2.0**-8
-    if form == "int8":
-        return np.abs(rows).max(axis=1, keepdims=True, initial=0) / 127 / 2
+    largest = {"int8": 127, "int4": 7, "dedicated_int4": 7}
+    if form in largest:
+        return np.abs(rows).max(axis=1, keepdims=True, initial=0) / largest[form] / 2
     return np.zeros_like(rows)
 
 
