@@ -69,7 +69,7 @@ def _dedicated(ids, share, seed):
     network = layers.DeepHashEmbedding(
         OUTPUT_DIM, 32, num_hidden_layers=2, num_hashes=2, seed=seed
     )
-    return layers.DedicatedRowsEmbedding(network, ids, row_dropout=0.02)
+    return layers.DedicatedRowsEmbedding(network, ids)
 
 
 def _budget(ids, share):

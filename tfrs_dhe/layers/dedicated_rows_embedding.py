@@ -76,7 +76,7 @@ class DedicatedRowsEmbedding(IdLayer):
         embedding: Any,
         ids: Any = None,
         num_rows: int | None = None,
-        row_dropout: float = 0.05,
+        row_dropout: float = 0.02,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
         **kwargs: Any,
