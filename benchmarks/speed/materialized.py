@@ -38,7 +38,14 @@ from tfrs_dhe.layers import DeepHashEmbedding
 from tfrs_dhe.serving import native
 
 BASELINE = "table"
-ROW_DTYPES = ("float32", "bfloat16", "int8")
+#: Dtype of the rows, and what finds them.
+MATERIALIZED = (
+    ("float32", "hash_table"),
+    ("bfloat16", "hash_table"),
+    ("int8", "hash_table"),
+    ("int4", "hash_table"),
+    ("int4", "sorted"),
+)
 ROUNDS = 5
 
 
@@ -63,7 +70,12 @@ def make_forms(ids: np.ndarray, output_dim: int, hidden_dim: int) -> dict[str, A
     layer(tf.constant(ids[:256]), training=True)
     forms = {
         BASELINE: Table(ids, output_dim),
-        **{f"materialized, {d}": layer.materialize(ids, d) for d in ROW_DTYPES},
+        **{
+            f"materialized, {dtype}" + ", sorted" * (index == "sorted"): (
+                layer.materialize(ids, dtype, key_index=index)
+            )
+            for dtype, index in MATERIALIZED
+        },
         "inference form": layer.inference_form(),
         "layer": layer,
     }
