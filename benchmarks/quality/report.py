@@ -133,8 +133,9 @@ def plot(points, axis, title, path):
     for number, (name, sizes) in enumerate(points.items()):
         ordered = sorted(sizes, key=lambda point: point[0])
         means = np.array([aucs.mean() for _, aucs in ordered])
-        low = means - [aucs.min() for _, aucs in ordered]
-        high = np.array([aucs.max() for _, aucs in ordered]) - means
+        # The mean of equal numbers can be off by a rounding.
+        low = np.maximum(means - [aucs.min() for _, aucs in ordered], 0)
+        high = np.maximum([aucs.max() for _, aucs in ordered] - means, 0)
         axes.errorbar(
             [size for size, _ in ordered],
             means,
