@@ -8,32 +8,66 @@ encodings, distributions of ids and classes. Results are objects that print and,
 from tfrs_dhe.analysis.count_min_sketch import CountMinSketch
 from tfrs_dhe.analysis.distinct_sample import DistinctSample
 from tfrs_dhe.analysis.distribution import Distribution, FrequentId, describe_ids
+from tfrs_dhe.analysis.embedding_explanation import (
+    EmbeddingExplanation,
+    InputEffect,
+    Neighbor,
+    explain_embedding,
+)
 from tfrs_dhe.analysis.encoding_properties import (
     EncodingComparison,
     EncodingProperties,
     compare_encodings,
     encoding_properties,
 )
+from tfrs_dhe.analysis.error_explanation import (
+    ErrorExplanation,
+    SharedBucket,
+    explain_error,
+    explain_examples,
+)
+from tfrs_dhe.analysis.explanation import (
+    BucketEvidence,
+    Explanation,
+    SharingClass,
+    explain,
+)
 from tfrs_dhe.analysis.heavy_hitters import HeavyHitters
 from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
+from tfrs_dhe.analysis.seed_sensitivity import SeedPair, SeedSensitivity, compare_seeds
 from tfrs_dhe.analysis.sizing import NetworkSize, Sizing, size_models
 from tfrs_dhe.analysis.zipf import ZipfFit, fit_zipf
 
 __all__ = [
+    "BucketEvidence",
     "CountMinSketch",
     "DistinctSample",
     "Distribution",
+    "EmbeddingExplanation",
     "EncodingComparison",
     "EncodingProperties",
+    "ErrorExplanation",
+    "Explanation",
     "FrequentId",
     "HeavyHitters",
     "IdSketch",
+    "InputEffect",
+    "Neighbor",
     "NetworkSize",
+    "SeedPair",
+    "SeedSensitivity",
+    "SharedBucket",
+    "SharingClass",
     "Sizing",
     "ZipfFit",
     "compare_encodings",
+    "compare_seeds",
     "describe_ids",
     "encoding_properties",
+    "explain",
+    "explain_embedding",
+    "explain_error",
+    "explain_examples",
     "fit_zipf",
     "size_models",
     "sketch_ids",
