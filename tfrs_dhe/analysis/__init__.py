@@ -5,16 +5,25 @@ encodings, distributions of ids and classes. Results are objects that print and,
 `plot`, draw; matplotlib is needed for that alone.
 """
 
+from tfrs_dhe.analysis.calibration import Calibration, bucket_calibration
 from tfrs_dhe.analysis.count_min_sketch import CountMinSketch
 from tfrs_dhe.analysis.distinct_sample import DistinctSample
 from tfrs_dhe.analysis.distribution import Distribution, FrequentId, describe_ids
+from tfrs_dhe.analysis.divergences import (
+    expected_jensen_shannon,
+    expected_psi,
+    jensen_shannon_distance,
+    population_stability_index,
+)
+from tfrs_dhe.analysis.drift_callback import DriftCallback
+from tfrs_dhe.analysis.drift_report import DriftReport, DriftThresholds
 from tfrs_dhe.analysis.embedding_explanation import (
     EmbeddingExplanation,
     InputEffect,
     Neighbor,
     explain_embedding,
 )
-from tfrs_dhe.analysis.encoding_properties import (
+from tfrs_dhe.analysis.encodings import (
     EncodingComparison,
     EncodingProperties,
     compare_encodings,
@@ -33,42 +42,65 @@ from tfrs_dhe.analysis.explanation import (
     explain,
 )
 from tfrs_dhe.analysis.heavy_hitters import HeavyHitters
+from tfrs_dhe.analysis.id_drift import FrequencyChange, IdDrift, compare_ids
 from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
+from tfrs_dhe.analysis.normalization_drift import (
+    BatchNormDrift,
+    NormalizationDrift,
+    batch_norm_drift,
+)
 from tfrs_dhe.analysis.seed_sensitivity import SeedPair, SeedSensitivity, compare_seeds
 from tfrs_dhe.analysis.sizing import NetworkSize, Sizing, size_models
+from tfrs_dhe.analysis.training_summaries import TrainingSummaries
 from tfrs_dhe.analysis.zipf import ZipfFit, fit_zipf
 
 __all__ = [
+    "BatchNormDrift",
     "BucketEvidence",
+    "Calibration",
     "CountMinSketch",
     "DistinctSample",
     "Distribution",
+    "DriftCallback",
+    "DriftReport",
+    "DriftThresholds",
     "EmbeddingExplanation",
     "EncodingComparison",
     "EncodingProperties",
     "ErrorExplanation",
     "Explanation",
+    "FrequencyChange",
     "FrequentId",
     "HeavyHitters",
+    "IdDrift",
     "IdSketch",
     "InputEffect",
     "Neighbor",
     "NetworkSize",
+    "NormalizationDrift",
     "SeedPair",
     "SeedSensitivity",
     "SharedBucket",
     "SharingClass",
     "Sizing",
+    "TrainingSummaries",
     "ZipfFit",
+    "batch_norm_drift",
+    "bucket_calibration",
     "compare_encodings",
+    "compare_ids",
     "compare_seeds",
     "describe_ids",
     "encoding_properties",
+    "expected_jensen_shannon",
+    "expected_psi",
     "explain",
     "explain_embedding",
     "explain_error",
     "explain_examples",
     "fit_zipf",
+    "jensen_shannon_distance",
+    "population_stability_index",
     "size_models",
     "sketch_ids",
 ]

@@ -65,12 +65,12 @@ class CountMinSketch:
         """
         if counts is None:
             keys, counts = np.unique(keys, return_counts=True)
-        for row, places in zip(self.counters, self._places(keys), strict=True):
+        for row, places in zip(self.counters, self.places(keys), strict=True):
             np.add.at(row, places, counts)
 
     def estimate(self, keys: np.ndarray) -> np.ndarray:
         """Returns how often keys occurred at most: int64 [n] for keys [n]."""
-        places = self._places(keys)
+        places = self.places(keys)
         of_rows = [row[at] for row, at in zip(self.counters, places, strict=True)]
         least: np.ndarray = np.minimum.reduce(of_rows)
         return least
@@ -103,7 +103,7 @@ class CountMinSketch:
         """`e n / width`: estimates are rarely larger than the truth by more."""
         return math.e * self.num_occurrences / self.width
 
-    def _places(self, keys: np.ndarray) -> np.ndarray:
+    def places(self, keys: np.ndarray) -> np.ndarray:
         """Returns the counter of every key in every row [depth, n]."""
         keys = mixed(keys)
         high, low = keys >> np.uint64(32), keys & np.uint64(2**32 - 1)
