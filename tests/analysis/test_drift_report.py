@@ -85,7 +85,9 @@ def make_model() -> tuple[Any, Any, Any, Any]:
     model = keras.Model(inputs, head(layer(inputs)))
 
     def loss(y_true: Any, y_pred: Any) -> Any:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(y_true, y_pred)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.cast(y_true, tf.int32), y_pred
+        )
 
     model.compile("sgd", loss)
     ids = np.arange(64)

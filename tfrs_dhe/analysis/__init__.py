@@ -49,8 +49,11 @@ from tfrs_dhe.analysis.normalization_drift import (
     NormalizationDrift,
     batch_norm_drift,
 )
+from tfrs_dhe.analysis.samples import in_sample
 from tfrs_dhe.analysis.seed_sensitivity import SeedPair, SeedSensitivity, compare_seeds
 from tfrs_dhe.analysis.sizing import NetworkSize, Sizing, size_models
+from tfrs_dhe.analysis.sweep_results import Effect, Sweep, SweepMean, SweepPoint
+from tfrs_dhe.analysis.sweeping import sweep
 from tfrs_dhe.analysis.training_summaries import TrainingSummaries
 from tfrs_dhe.analysis.zipf import ZipfFit, fit_zipf
 
@@ -64,6 +67,7 @@ __all__ = [
     "DriftCallback",
     "DriftReport",
     "DriftThresholds",
+    "Effect",
     "EmbeddingExplanation",
     "EncodingComparison",
     "EncodingProperties",
@@ -83,6 +87,9 @@ __all__ = [
     "SharedBucket",
     "SharingClass",
     "Sizing",
+    "Sweep",
+    "SweepMean",
+    "SweepPoint",
     "TrainingSummaries",
     "ZipfFit",
     "batch_norm_drift",
@@ -99,8 +106,10 @@ __all__ = [
     "explain_error",
     "explain_examples",
     "fit_zipf",
+    "in_sample",
     "jensen_shannon_distance",
     "population_stability_index",
     "size_models",
     "sketch_ids",
+    "sweep",
 ]
