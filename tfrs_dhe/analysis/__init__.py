@@ -5,6 +5,7 @@ encodings, distributions of ids and classes. Results are objects that print and,
 `plot`, draw; matplotlib is needed for that alone.
 """
 
+from tfrs_dhe.analysis.bucket_borrowing import borrow_buckets
 from tfrs_dhe.analysis.calibration import Calibration, bucket_calibration
 from tfrs_dhe.analysis.count_min_sketch import CountMinSketch
 from tfrs_dhe.analysis.distinct_sample import DistinctSample
@@ -44,11 +45,13 @@ from tfrs_dhe.analysis.explanation import (
 from tfrs_dhe.analysis.heavy_hitters import HeavyHitters
 from tfrs_dhe.analysis.id_drift import FrequencyChange, IdDrift, compare_ids
 from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
+from tfrs_dhe.analysis.new_classes import ClassRanks, NewClassRanks, rank_new_classes
 from tfrs_dhe.analysis.normalization_drift import (
     BatchNormDrift,
     NormalizationDrift,
     batch_norm_drift,
 )
+from tfrs_dhe.analysis.retraining import RetrainingAge, retraining_age
 from tfrs_dhe.analysis.samples import in_sample
 from tfrs_dhe.analysis.seed_sensitivity import SeedPair, SeedSensitivity, compare_seeds
 from tfrs_dhe.analysis.sizing import NetworkSize, Sizing, size_models
@@ -61,6 +64,7 @@ __all__ = [
     "BatchNormDrift",
     "BucketEvidence",
     "Calibration",
+    "ClassRanks",
     "CountMinSketch",
     "DistinctSample",
     "Distribution",
@@ -81,7 +85,9 @@ __all__ = [
     "InputEffect",
     "Neighbor",
     "NetworkSize",
+    "NewClassRanks",
     "NormalizationDrift",
+    "RetrainingAge",
     "SeedPair",
     "SeedSensitivity",
     "SharedBucket",
@@ -93,6 +99,7 @@ __all__ = [
     "TrainingSummaries",
     "ZipfFit",
     "batch_norm_drift",
+    "borrow_buckets",
     "bucket_calibration",
     "compare_encodings",
     "compare_ids",
@@ -109,6 +116,8 @@ __all__ = [
     "in_sample",
     "jensen_shannon_distance",
     "population_stability_index",
+    "rank_new_classes",
+    "retraining_age",
     "size_models",
     "sketch_ids",
     "sweep",
