@@ -44,6 +44,7 @@ from tfrs_dhe.analysis.explanation import (
 )
 from tfrs_dhe.analysis.heavy_hitters import HeavyHitters
 from tfrs_dhe.analysis.id_drift import FrequencyChange, IdDrift, compare_ids
+from tfrs_dhe.analysis.id_files import read_ids
 from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
 from tfrs_dhe.analysis.new_classes import ClassRanks, NewClassRanks, rank_new_classes
 from tfrs_dhe.analysis.normalization_drift import (
@@ -117,6 +118,7 @@ __all__ = [
     "jensen_shannon_distance",
     "population_stability_index",
     "rank_new_classes",
+    "read_ids",
     "retraining_age",
     "size_models",
     "sketch_ids",
