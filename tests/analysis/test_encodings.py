@@ -143,5 +143,9 @@ def test_table_and_picture(table: Any, tmp_path: Path) -> None:
     assert str(table["binary"]).startswith("1,024 ids")
     with pytest.raises(KeyError, match="'other' is none of"):
         table["other"]
-    assert_picture(table.plot(tmp_path / "a.b"), "bits in a dimension", "dense hash")
+    assert_picture(
+        table.plot(tmp_path / "a.b"),
+        "Shannon entropy of a dimension, bits",
+        "dense hash",
+    )
     assert (tmp_path / "a.b.png").exists()

@@ -134,6 +134,18 @@ def test_merged_samples_are_that_of_the_whole() -> None:
     assert np.array_equal(first.counts, whole.counts)
 
 
+def test_growth_is_the_number_of_ids_so_far() -> None:
+    growth = sketch_ids(tf.data.Dataset.from_tensor_slices(STREAM)).growth
+    assert len(growth) >= 20
+    assert growth[-1] == (len(STREAM), len(EXACT))
+    for occurrences, ids in growth:
+        assert ids == len(np.unique(STREAM[:occurrences]))
+    sampled = sketch_ids(STREAM, capacity=2000).growth
+    for (_, exact), (_, estimate) in zip(growth, sampled, strict=True):
+        # Every 16th id is held at the end, more before: 4 standard errors.
+        assert abs(estimate - exact) < 4 * np.sqrt(16 * exact)
+
+
 STRINGS = [b"a", b"\xff", b"", "häuser".encode(), b"a"]
 
 

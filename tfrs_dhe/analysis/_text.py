@@ -30,6 +30,17 @@ def name(identifier: Any) -> str:
     return str(identifier)
 
 
+def short(identifier: Any, length: int = 18) -> str:
+    """Returns an identifier as it fits into a picture.
+
+    Example:
+    >>> short("Star Wars: Episode IV - A New Hope (1977)")
+    'Star Wars: Episod…'
+    """
+    text = name(identifier)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns rows at one width: the first column to the left, others to the right.
 

@@ -101,16 +101,19 @@ class Calibration:
         figure = _plots.new_figure(5.5, 4.5)
         axes = figure.subplots()
         held = self.counts > 0
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="calibrated")
+        top = 1.15 * max(np.nanmax(self.confidence), np.nanmax(self.accuracy))
+        axes.plot([0, top], [0, top], color="grey", linewidth=0.8, label="calibrated")
         axes.plot(self.confidence[held], self.accuracy[held], marker="o", label="live")
-        for x, y, count in zip(
+        cases = zip(
             self.confidence[held], self.accuracy[held], self.counts[held], strict=True
-        ):
+        )
+        for i, (x, y, count) in enumerate(cases):
             axes.annotate(
                 f"{count:,}",
                 (x, y),
                 textcoords="offset points",
-                xytext=(6, -10),
+                # Now below and now above, as neighbours may be near.
+                xytext=(4, (-14, 8)[i % 2]),
                 fontsize="small",
             )
         axes.set(

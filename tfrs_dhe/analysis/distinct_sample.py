@@ -56,6 +56,19 @@ class DistinctSample:
         """Counts occurrences of keys, int64 [n]."""
         self._add(*np.unique(keys[self.holds(keys)], return_counts=True))
 
+    def first_occurrences(self, keys: np.ndarray) -> np.ndarray:
+        """Returns where keys that the sample lacks, and would hold, first occur.
+
+        Args:
+          keys: int64 [n].
+
+        Returns:
+          Positions in `keys`, ascending.
+        """
+        distinct, first = np.unique(keys, return_index=True)
+        is_new = self.holds(distinct) & ~np.isin(distinct, self.keys)
+        return np.sort(first[is_new])
+
     def merge(self, other: "DistinctSample") -> None:
         """Adds what another sample of the same capacity and seed counted.
 

@@ -111,12 +111,15 @@ class EmbeddingExplanation:
           ImportError: If matplotlib is not installed.
         """
         figure = _plots.new_figure(10, 3.8)
-        figure.suptitle(title or f"Embedding of {_text.name(self.id)}")
+        figure.suptitle(title or f"Embedding of {_text.short(self.id, 60)}")
         points, bars = figure.subplots(1, 2)
         points.scatter(*self.similarities, s=6, alpha=0.5, label="another id")
         nearest = min(near.similarity for near in self.by_embedding)
         points.axhline(
-            nearest, linestyle=":", color="black", label="nearest by embedding"
+            nearest,
+            linestyle=":",
+            color="black",
+            label=f"the {len(self.by_embedding)} nearest by embedding are above",
         )
         points.set(
             xlabel="cosine of encodings",

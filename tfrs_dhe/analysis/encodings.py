@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ MIN_WIDTH_FACTOR = 4
 MIN_ENTROPY_SHARE = 0.5
 
 _CHUNK = 512
-_NUM_BINS = 81
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,6 @@ class EncodingProperties:
       entropy: Shannon entropy of a dimension in bits, the mean of all dimensions.
       entropy_range: Its least and largest value.
       max_entropy: What a dimension could carry, `log2 min(n, number of values)`.
-      similarities: Histogram of the similarities: shares [bins] from -1 to 1.
     """
 
     name: str
@@ -58,7 +56,6 @@ class EncodingProperties:
     entropy: float
     entropy_range: tuple[float, float]
     max_entropy: float
-    similarities: np.ndarray = field(repr=False)
 
     @property
     def is_unique(self) -> bool:
@@ -140,33 +137,50 @@ class EncodingComparison:
         Raises:
           ImportError: If matplotlib is not installed.
         """
-        figure = _plots.new_figure(10, 4)
+        figure = _plots.new_figure(11, 4)
+        figure.suptitle(f"{title}, and entropy; {self.rows[0].num_ids:,} ids")
         similarity, entropy = figure.subplots(1, 2)
-        edges = np.linspace(-1, 1, _NUM_BINS + 1)
-        for row in self.rows:
-            similarity.stairs(row.similarities * 100, edges, label=row.name)
-        similarity.set(
-            xlabel="cosine similarity of two ids' centred encodings",
-            ylabel="% of the pairs",
-            title=title,
-            yscale="log",
-        )
-        similarity.legend(fontsize="small")
         names = [row.name for row in self.rows]
-        places = np.arange(len(names))
-        entropy.barh(
+        places = np.arange(len(names))[::-1]
+        mean = np.array([row.similarity_mean for row in self.rows])
+        deviation = np.array([row.similarity_deviation for row in self.rows])
+        least, largest = np.array([row.similarity_range for row in self.rows]).T
+        similarity.hlines(
+            places, least, largest, linewidth=1.5, label="least to largest"
+        )
+        similarity.hlines(
+            places,
+            mean - deviation,
+            mean + deviation,
+            linewidth=8,
+            alpha=0.5,
+            label="± 1 standard deviation",
+        )
+        similarity.plot(mean, places, "o", color="black", label="mean")
+        similarity.set_yticks(places, names)
+        similarity.set(xlabel="cosine of two ids' centred encodings", xlim=(-1.3, 1.3))
+        similarity.set_xticks([-1, -0.5, 0, 0.5, 1])
+        similarity.margins(y=0.15)
+        measured = entropy.barh(
             places + 0.2, [row.entropy for row in self.rows], 0.4, label="measured"
         )
+        entropy.bar_label(measured, fmt="%.3g", fontsize="small", padding=2)
         entropy.barh(
             places - 0.2,
             [row.max_entropy for row in self.rows],
             0.4,
-            label="at most, for the number of values",
+            color="lightgrey",
+            label="at most, for its number of values",
         )
         entropy.set_yticks(places, names)
-        entropy.set(xlabel="bits in a dimension", title="Shannon entropy")
-        entropy.margins(y=0.2)
-        entropy.legend(fontsize="small")
+        entropy.set(xlabel="Shannon entropy of a dimension, bits")
+        for axes in (similarity, entropy):
+            axes.legend(
+                fontsize="small",
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.16),
+                ncols=3,
+            )
         return _plots.save(figure, path)
 
 
@@ -314,7 +328,6 @@ def _measure(
         limits = (similarity.min(), similarity.max())
     else:  # all encodings are equal
         figures, limits = (math.nan, math.nan), (math.nan, math.nan)
-    histogram, _ = np.histogram(similarity, bins=_NUM_BINS, range=(-1, 1))
     return EncodingProperties(
         name=name,
         num_ids=n,
@@ -327,7 +340,6 @@ def _measure(
         entropy=float(entropies.mean()),
         entropy_range=(float(entropies.min()), float(entropies.max())),
         max_entropy=math.log2(min(n, num_values)),
-        similarities=histogram / max(len(similarity), 1),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tfrs_dhe.analysis import _plots, _text
 from tfrs_dhe.analysis._class_scores import QueryScores, query_scores
 from tfrs_dhe.analysis.explanation import (
+    VALUES,
     BucketParts,
     Explanation,
     bucket_parts,
@@ -121,7 +122,7 @@ class ErrorExplanation:
         Raises:
           ImportError: If matplotlib is not installed.
         """
-        wrong, true = (_text.name(e.identifier) for e in (self.wrong, self.true))
+        wrong, true = (_text.short(e.identifier) for e in (self.wrong, self.true))
         figure = _plots.new_figure(10, 3.8)
         figure.suptitle(title or f"{wrong} ahead of {true}: {self.cause}")
         leads, parts = figure.subplots(1, 2)
@@ -130,18 +131,19 @@ class ErrorExplanation:
             chosen = [
                 i for i, b in enumerate(self.buckets) if b.is_collision == collides
             ]
-            leads.bar(
-                chosen,
-                [self.buckets[i].lead for i in chosen],
-                color=color,
-                label="collision" if collides else "no collision",
-            )
+            if chosen:
+                leads.bar(
+                    chosen,
+                    [self.buckets[i].lead for i in chosen],
+                    color=color,
+                    label="collision" if collides else "no collision",
+                )
         leads.axhline(0, color="black", linewidth=0.8)
         leads.set_xticks(places, [str(row.repetition) for row in self.buckets])
         leads.set(
             xlabel="repetition",
-            ylabel=f"bucket of {wrong} above that of {true}",
-            title="Lead of the wrong class",
+            ylabel=f"lead in {VALUES[self.wrong.aggregation]}",
+            title="Bucket of the wrong class over that of the true one",
         )
         leads.legend(fontsize="small")
         of_wrong = [row.wrong_part * 100 for row in self.buckets]
@@ -151,7 +153,7 @@ class ErrorExplanation:
         parts.bar_label(
             bars,
             [
-                "" if row.owner is None else _text.name(row.owner)
+                "" if row.owner is None else _text.short(row.owner)
                 for row in self.buckets
             ],
             fontsize="small",
@@ -160,7 +162,7 @@ class ErrorExplanation:
         parts.set(
             xlabel="repetition",
             ylabel="% of the bucket's probability",
-            title=f"Whose the buckets of {wrong} are",
+            title="Whose the buckets of the wrong class are",
         )
         parts.margins(y=0.15)
         parts.legend(fontsize="small")

@@ -11,6 +11,15 @@ from tfrs_dhe.analysis import _plots, _text
 from tfrs_dhe.analysis._class_scores import QueryScores, query_scores
 from tfrs_dhe.analysis._class_shares import class_shares, parts_of_buckets
 
+#: What an aggregation combines.
+VALUES = {
+    "unbiased_mean": "probability",
+    "min": "probability",
+    "median": "probability",
+    "mean_log_probability": "log probability",
+    "mean_logit": "logit",
+}
+
 #: Classes that are listed of those that share buckets.
 _NUM_LISTED = 5
 
@@ -60,7 +69,8 @@ class Explanation:
     Attributes:
       identifier: Of the class: bytes or an integer.
       is_indexed: Whether it is in the index. One that is not has a score all the same.
-      score: By the aggregation of the index.
+      aggregation: Of the index.
+      score: By this aggregation.
       rank: Among the classes of the index, from 1; of equal scores, each has the best.
       num_classes: K.
       best: The class that is first.
@@ -81,6 +91,7 @@ class Explanation:
 
     identifier: Any
     is_indexed: bool
+    aggregation: str
     score: float
     rank: int
     num_classes: int
@@ -99,7 +110,8 @@ class Explanation:
     def __str__(self) -> str:
         where = "" if self.is_indexed else ", not in the index"
         lines = [
-            f"{_text.name(self.identifier)}: score {self.score:.4g}, rank "
+            f"{_text.name(self.identifier)}: score {self.score:.4g} "
+            f"({self.aggregation}), rank "
             f"{self.rank:,} of {self.num_classes:,}{where}",
             f"  probability {self.probability:.3g} ± {self.standard_error:.2g} from "
             f"{len(self.buckets)} repetitions"
@@ -164,7 +176,7 @@ class Explanation:
         figure = _plots.new_figure(10, 3.8)
         figure.suptitle(
             title
-            or f"{_text.name(self.identifier)}: rank {self.rank:,} "
+            or f"{_text.short(self.identifier, 60)}: rank {self.rank:,} "
             f"of {self.num_classes:,}"
         )
         buckets, classes = figure.subplots(1, 2)
@@ -188,12 +200,13 @@ class Explanation:
         buckets.margins(y=0.15)
         buckets.legend(fontsize="small")
         shown = self.sharing[: 2 * _NUM_LISTED]
-        names = [
-            _text.name(self.identifier),
-            *(_text.name(s.identifier) for s in shown),
-        ]
+        identifiers = [self.identifier, *(one.identifier for one in shown)]
+        names = [_text.short(one, 30) for one in identifiers]
         parts = [self.own_part, *(one.part for one in shown)]
-        classes.barh(names[::-1], np.array(parts[::-1]) * 100)
+        # By places: two long names may be cut to the same.
+        rows = np.arange(len(names))[::-1]
+        classes.barh(rows, np.array(parts) * 100)
+        classes.set_yticks(rows, names)
         classes.set(
             xlabel="% of the probability of its buckets", title="Who is in its buckets"
         )
@@ -264,6 +277,7 @@ def explain_class(query: QueryScores, identifier: Any) -> Explanation:
     return Explanation(
         identifier=identifier,
         is_indexed=at >= 0,
+        aggregation=query.index.aggregation,
         score=score,
         rank=1 + int(np.count_nonzero(scores[others] > score)),
         num_classes=len(scores),

@@ -12,6 +12,9 @@ from tfrs_dhe.analysis.heavy_hitters import HeavyHitters
 
 _FORMAT = 1
 
+#: Points of the curve of growth for each chunk of a stream.
+_GROWTH_STEPS = 8
+
 
 class IdSketch:
     """A stream of ids in a few MB, however long it is and however many ids it has.
@@ -77,10 +80,19 @@ class IdSketch:
             distinct, counts = np.unique(keys, return_counts=True)
             self.counts.update(distinct, counts)
             self.heavy.update(keys, names)
-            self.sample.update(keys)
-            self.num_occurrences += len(keys)
-            self.growth.append((self.num_occurrences, self.sample.num_ids))
+            self._grow(keys)
         return self
+
+    def _grow(self, keys: np.ndarray) -> None:
+        """Adds keys to the sample, and notes how many ids came within them."""
+        first = self.sample.first_occurrences(keys)
+        before, level = self.sample.num_ids, self.sample.level
+        self.sample.update(keys)
+        for end in np.linspace(0, len(keys), _GROWTH_STEPS + 1).astype(int)[1:-1]:
+            came = int(np.searchsorted(first, end)) * 2**level
+            self.growth.append((self.num_occurrences + int(end), before + came))
+        self.num_occurrences += len(keys)
+        self.growth.append((self.num_occurrences, self.sample.num_ids))
 
     def merge(self, other: "IdSketch") -> "IdSketch":
         """Adds what another sketch with the same arguments counted.

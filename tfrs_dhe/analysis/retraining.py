@@ -51,6 +51,11 @@ class RetrainingAge:
                 f"Within {self.ages[-1]} windows no more than "
                 f"{self.max_unseen_share:.1%} are unseen."
             )
+        elif self.retrain_after == 0:
+            verdict = (
+                f"More than {self.max_unseen_share:.1%} are unseen in the first window "
+                "already: retrain more often than once a window."
+            )
         else:
             verdict = (
                 f"Retrain after {self.retrain_after} windows: then more than "

@@ -115,12 +115,14 @@ class Sizing:
         """
         figure = _plots.new_figure()
         axes = figure.subplots()
-        shares = [row.share * 100 for row in self.rows.coverage]
-        for dtype in self.rows.coverage[0].num_bytes:
-            sizes = [row.num_bytes[dtype] / 1e6 for row in self.rows.coverage]
-            axes.semilogx(sizes, shares, marker=".", label=f"rows of {dtype}")
+        most = self.rows.num_ids
+        numbers = np.unique(np.geomspace(1, most, 100).astype(int))
+        shares = [self.distribution.head_coverage(int(n)) * 100 for n in numbers]
+        for dtype, num_bytes in self.rows.coverage[-1].num_bytes.items():
+            sizes = numbers * num_bytes / most / 1e6
+            axes.semilogx(sizes, shares, label=f"rows of {dtype}")
         axes.axhline(
-            self.coverage * 100, color="grey", linestyle=":", label="share asked for"
+            self.coverage * 100, color="grey", linestyle=":", label="asked for"
         )
         axes.set(
             xlabel="MB of rows, keys and their index",
