@@ -35,9 +35,10 @@ def main(argv=None):
     answers = list(
         analysis.explain_examples(index, test_examples(split), num_right=1, num_wrong=1)
     )
-    for name, answer in zip(("answer_a", "answer_b"), answers, strict=False):
+    for answer in answers:
+        is_right = isinstance(answer, analysis.Explanation)
         print(f"{answer}\n")
-        answer.plot(args.output / name)
+        answer.plot(args.output / ("answer_right" if is_right else "answer_wrong"))
 
     users = liked.user_table
     rows = np.flatnonzero(split.train_user_counts)[:500]

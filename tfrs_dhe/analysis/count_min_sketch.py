@@ -15,7 +15,6 @@ class CountMinSketch:
     most `e^-depth`, n being all occurrences.
 
     Keys come in arrays, as they do from TensorFlow, so one row takes one pass of NumPy.
-    (The sketch library of Apache counts one key a call.)
 
     Example:
     >>> sketch = CountMinSketch(width=1000, depth=4)

@@ -195,7 +195,10 @@ class Distribution:
         for factor, words in ((0.1, "10% more"), (1.0, "twice the")):
             expected, error = self.expected_new_ids(factor)
             rows.append(
-                (f"new ids with {words} occurrences", f"{expected:,.0f} ± {error:,.0f}")
+                (
+                    f"new ids with {words} occurrences",
+                    f"{round(expected):,} ± {error:,.0f}",
+                )
             )
         return rows
 
