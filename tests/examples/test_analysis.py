@@ -52,14 +52,11 @@ def test_explanations(run, tmp_path):
 
 
 def test_new_items(run):
-    cold, warm, retrained, age = run("new_items", "--epochs=6")
-    sizes = {one.new.num_examples for one in (cold, warm, retrained)}
-    assert len(sizes) == 1
-    assert sizes.pop() > 50
+    cold, warm, age = run("new_items", "--epochs=6")
+    assert cold.new.num_examples == warm.new.num_examples > 50
     # By their own buckets new movies are where chance puts them, or behind; by those of
-    # similar ones they are ahead of that, and so they are once trained on.
+    # similar ones they are ahead of that.
     assert warm.new.percentile < cold.new.percentile
-    assert retrained.new.percentile < cold.new.percentile
     assert age.unseen[0] < age.unseen[-1]
     assert age.quality[0] > age.quality[-1]
 

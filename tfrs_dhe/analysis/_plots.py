@@ -22,6 +22,14 @@ def new_figure(width: float = 7.0, height: float = 3.8) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def abbreviate(*axes: Any) -> None:
+    """Writes the numbers of an axis of matplotlib as 10k, 2M."""
+    from matplotlib.ticker import EngFormatter
+
+    for axis in axes:
+        axis.set_major_formatter(EngFormatter(sep=""))
+
+
 def save(figure: Any, path: str | Path) -> tuple[Path, Path]:
     """Writes a figure as PNG and as SVG.
 

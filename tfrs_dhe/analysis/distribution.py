@@ -272,6 +272,7 @@ class Distribution:
             label="± 2 standard errors",
         )
         growth.set(xlabel="occurrences", ylabel="distinct ids", title="Growth")
+        _plots.abbreviate(growth.xaxis, growth.yaxis)
         growth.legend()
         return _plots.save(figure, path)
 

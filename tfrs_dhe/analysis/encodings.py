@@ -174,6 +174,7 @@ class EncodingComparison:
         )
         entropy.set_yticks(places, names)
         entropy.set(xlabel="Shannon entropy of a dimension, bits")
+        entropy.margins(x=0.1)
         for axes in (similarity, entropy):
             axes.legend(
                 fontsize="small",
