@@ -5,7 +5,7 @@ PYTEST_ARGS ?= -q -n 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported.
-WITHOUT_TFRS := tests/layers tests/mach \
+WITHOUT_TFRS := tests/analysis tests/layers tests/mach \
 	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
 	tests/models/test_training_run.py \
 	tests/serving/test_export.py tests/serving/test_export_errors.py \

@@ -1,5 +1,6 @@
 """The examples in docstrings run and print what they say."""
 
+import dataclasses
 import doctest
 import importlib
 import pkgutil
@@ -24,6 +25,12 @@ def test_examples_run(name: str) -> None:
 
 
 PUBLIC = [
+    # Results are shown by the example of what makes them.
+    *(
+        f"analysis.{name}"
+        for name in tfrs_dhe.analysis.__all__
+        if not dataclasses.is_dataclass(getattr(tfrs_dhe.analysis, name))
+    ),
     *(f"hashing.{name}" for name in tfrs_dhe.hashing.__all__),
     *(f"layers.{name}" for name in tfrs_dhe.layers.__all__),
     *(f"mach.{name}" for name in tfrs_dhe.mach.__all__ if name != "AGGREGATIONS"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tfrs_dhe import hashing, layers, mach, serving
+from tfrs_dhe import analysis, hashing, layers, mach, serving
 
 SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (hashing.cityhash64, "strings"),
@@ -50,6 +50,33 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (layers.UnifiedEmbedding, "output_dim num_buckets=None parameter_budget=None"),
     (layers.FeatureHashing, "num_bins num_hashes=1 signed=True seed=0"),
     (mach.plan, "num_classes embedding_dim"),
+    (analysis.encoding_properties, "encoding ids"),
+    (analysis.compare_encodings, "ids encoding=None"),
+    (analysis.describe_ids, "ids"),
+    (analysis.sketch_ids, "ids"),
+    (analysis.read_ids, "path columns='0'"),
+    (analysis.size_models, "distribution embedding_dim"),
+    (analysis.fit_zipf, "counts min_count=10"),
+    (analysis.CountMinSketch, "width=65536 depth=4 seed=0"),
+    (analysis.HeavyHitters, "capacity=1024"),
+    (analysis.DistinctSample, "capacity=65536 seed=0"),
+    (analysis.sweep, "evaluate grid directory"),
+    (analysis.in_sample, "ids share seed=0"),
+    (analysis.explain, "index query identifier=None"),
+    (analysis.explain_error, "index query true_identifier"),
+    (analysis.explain_examples, "index examples num_right num_wrong"),
+    (analysis.explain_embedding, "layer identifier candidates"),
+    (analysis.compare_seeds, "layers ids k=10"),
+    (analysis.rank_new_classes, "index examples trained_ids"),
+    (analysis.borrow_buckets, "index new_ids similar_ids"),
+    (analysis.retraining_age, "windows"),
+    (analysis.compare_ids, "reference live"),
+    (analysis.bucket_calibration, "head examples"),
+    (analysis.batch_norm_drift, "layer ids side_features=None"),
+    (analysis.population_stability_index, "reference live smoothing=0.5"),
+    (analysis.jensen_shannon_distance, "reference live smoothing=0.0"),
+    (analysis.DriftCallback, "reference=None live=None"),
+    (analysis.TrainingSummaries, "log_dir"),
     (serving.export, "servable base_path sample_inputs"),
 ]
 

@@ -1,0 +1,203 @@
+"""The command line, and files of ids."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.analysis.test_explanation import QUERY, identifiable, make_index
+from tests.analysis.test_sketches import zipf_stream
+from tests.processes import ROOT, run_python
+from tfrs_dhe.analysis import IdSketch, read_ids
+from tfrs_dhe.analysis.__main__ import main
+
+CASES = str(ROOT / "tests" / "analysis" / "sweep_cases.py")
+
+
+def explained() -> Any:
+    """Returns what `explain` takes: an index, and examples."""
+    ids, shares = identifiable()
+    return make_index(ids, shares, 30, 4), [(QUERY, true) for true in (0, 7, 0, 8)]
+
+
+def write_ids(path: Path, ids: Any) -> str:
+    path.write_text("".join(f"u{i % 7} {i}\n" for i in ids))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "expected"),
+    [
+        ("a b\nc d\n", {}, [b"a", b"c"]),
+        ("a b\nc d\n", {"columns": "1"}, [b"b", b"d"]),
+        ("u a b\nv c\n", {"columns": "1:"}, [b"a", b"b", b"c"]),
+        ("a\tb c\td", {"columns": "0:2", "separator": "\t"}, [b"a", b"b c"]),
+        ("1::2::3\r\n", {"columns": "1", "separator": "::"}, [b"2"]),
+        (
+            "9 9 9\n1,2 f:1\n f:2\n",
+            {"separator": " ", "within": ",", "skip_lines": 1},
+            [b"1", b"2"],
+        ),
+        ("\na\n\n", {"columns": ":"}, [b"a"]),
+        ("\u00e4 b", {}, ["\u00e4".encode()]),
+    ],
+)
+def test_columns_of_files(
+    tmp_path: Path, text: str, arguments: Any, expected: Any
+) -> None:
+    (tmp_path / "ids").write_text(text, encoding="utf-8", newline="")
+    ids = [
+        i for batch in read_ids(tmp_path / "ids", **arguments) for i in batch.numpy()
+    ]
+    assert ids == expected
+
+
+def test_long_files_come_in_batches(tmp_path: Path) -> None:
+    path = write_ids(tmp_path / "ids", range(100_000))
+    batches = list(read_ids(path, "1"))
+    assert len(batches) == 4
+    assert np.concatenate(batches).tolist() == [str(i).encode() for i in range(100_000)]
+
+
+def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
+    path = Path(write_ids(tmp_path / "ids", [1]))
+    for columns in ("", "a", "1:2:3", "-1"):
+        with pytest.raises(ValueError, match="`columns` must be a number from 0"):
+            read_ids(path, columns)
+    with pytest.raises(FileNotFoundError, match="`path` must be a file"):
+        read_ids(tmp_path / "none")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="line 1 has 2 columns"):
+        list(read_ids(path, "5"))
+
+
+def test_distribution(tmp_path: Path, capsys: Any) -> None:
+    stream = zipf_stream(500, 1.0, 5000)
+    path = write_ids(tmp_path / "ids", stream)
+    sketch, plot = str(tmp_path / "s.npz"), str(tmp_path / "plot")
+    status = main(
+        [
+            "distribution",
+            path,
+            "--columns",
+            "1",
+            "--integers",
+            "--save",
+            sketch,
+            "--plot",
+            plot,
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert re.search(rf"distinct ids\s+{len(np.unique(stream))}\n", printed)
+    assert "MACH with R = " in printed
+    assert "Rows worth materializing" in printed
+    assert Path(plot + ".svg").exists()
+    assert IdSketch.load(sketch).num_occurrences == 5000
+
+
+def test_drift_fails_a_job_on_an_alert(tmp_path: Path, capsys: Any) -> None:
+    stream = zipf_stream(500, 1.0, 20_000)
+    reference = write_ids(tmp_path / "reference", stream[:10_000])
+    same = write_ids(tmp_path / "same", stream[10_000:])
+    other = write_ids(tmp_path / "other", stream[10_000:] + 300)
+    sketch = str(tmp_path / "s.npz")
+    assert main(["distribution", reference, "--columns", "1", "--save", sketch]) == 0
+    assert main(["drift", sketch, same, "--columns", "1"]) == 0
+    assert "No alert." in capsys.readouterr().out
+    report = str(tmp_path / "report")
+    assert main(["drift", sketch, other, "--columns", "1", "--report", report]) == 1
+    assert "ALERT: population stability index" in capsys.readouterr().out
+    assert (tmp_path / "report" / "drift.md").exists()
+    arguments = ["--psi", "99", "--jensen-shannon", "1", "--unseen-share", "1"]
+    arguments += ["--heavy-overlap", "0"]
+    assert main(["drift", sketch, other, "--columns", "1", *arguments]) == 0
+
+
+def test_encodings(tmp_path: Path, capsys: Any) -> None:
+    assert main(["encodings", "--num-ids", "200", "--num-hashes", "512"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"dense hash\s+yes\s+yes\s+yes\s+yes", printed)
+    path = write_ids(tmp_path / "ids", list(range(50)) * 3)
+    assert main(["encodings", path, "--columns", "1"]) == 0
+    assert capsys.readouterr().out.startswith("50 ids")
+
+
+def test_retraining(tmp_path: Path, capsys: Any) -> None:
+    paths = [
+        write_ids(tmp_path / str(i), range(i * 10, i * 10 + 100)) for i in range(6)
+    ]
+    arguments = ["--columns", "1", "--max-unseen-share", "0.15"]
+    assert main(["retraining", *paths, *arguments]) == 0
+    assert "Retrain after 1 windows" in capsys.readouterr().out
+
+
+def test_sweep(tmp_path: Path, capsys: Any) -> None:
+    status = main(
+        [
+            "sweep",
+            f"{CASES}:evaluate",
+            "--grid",
+            "b=10,10000",
+            "r=1",
+            "--directory",
+            str(tmp_path),
+            "--plot",
+            str(tmp_path / "plot"),
+        ]
+    )
+    assert status == 0
+    assert "Recommended: b = 10000, r = 1" in capsys.readouterr().out
+    assert (tmp_path / "plot.png").exists()
+
+
+def test_explain(tmp_path: Path, capsys: Any) -> None:
+    status = main(
+        [
+            "explain",
+            f"{Path(__file__)}:explained",
+            "--right",
+            "1",
+            "--wrong",
+            "2",
+            "--output",
+            str(tmp_path),
+        ]
+    )
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert printed.index("0: score") < printed.index("Cause, model")
+    text = (tmp_path / "explanations.md").read_text()
+    assert re.findall(r"## (\d), (\w+)", text) == [
+        ("1", "right"),
+        ("2", "wrong"),
+        ("3", "wrong"),
+    ]
+    assert (tmp_path / "3.svg").exists()
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path, capsys: Any) -> None:
+    assert main(["distribution", str(tmp_path / "none")]) == 2
+    assert "`path` must be a file" in capsys.readouterr().err
+    assert main(["sweep", "x", "--grid", "a=1", "--directory", str(tmp_path)]) == 2
+    assert "`evaluate` must be module:function" in capsys.readouterr().err
+
+
+def test_module_is_run_without_matplotlib(tmp_path: Path) -> None:
+    path = write_ids(tmp_path / "ids", [1, 2, 2])
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text("raise ImportError('hidden')")
+    code = f"""
+    import sys
+    from tfrs_dhe.analysis.__main__ import main
+    assert "matplotlib" not in sys.modules
+    assert main(["distribution", {path!r}, "--columns", "1"]) == 0
+    sys.exit(main(["distribution", {path!r}, "--plot", {str(tmp_path / "p")!r}]))
+    """
+    done = run_python(code, path=(str(tmp_path),))
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'tfrs-dhe[analysis]'" in done.stderr
+    assert "distinct ids" in done.stdout

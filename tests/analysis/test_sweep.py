@@ -1,0 +1,150 @@
+"""Sweeps whose best point follows from a formula."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.analysis.pictures import assert_picture
+from tests.processes import ROOT
+from tfrs_dhe.analysis import Sweep, SweepPoint, in_sample, sweep
+
+CASES = str(ROOT / "tests" / "analysis" / "sweep_cases.py")
+
+
+def test_grid_is_evaluated_in_processes(tmp_path: Path) -> None:
+    result = sweep(
+        f"{CASES}:evaluate", {"b": [10, 100], "r": [1, 4]}, tmp_path, data_share=0.5
+    )
+    found = {(p.settings["b"], p.settings["r"]): p for p in result.points}
+    assert set(found) == {(10, 1), (10, 4), (100, 1), (100, 4)}
+    for (b, r), point in found.items():
+        assert point.quality == pytest.approx(0.5 * b * r / (b * r + 100))
+        assert point.num_bytes == 4 * b * r
+        assert point.figures["seconds"] >= 0
+    assert len({p.figures["pid"] for p in result.points}) == 4
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    flag = str(tmp_path / "flag")
+    grid = {"flag": [flag], "x": [0, 1, 2]}
+    with pytest.raises(RuntimeError, match=r"1 of 3 points failed(.|\n)*disk is full"):
+        sweep(f"{CASES}:fail_until_told", grid, tmp_path / "runs")
+    Path(flag).touch()
+    result = sweep(f"{CASES}:fail_until_told", grid, tmp_path / "runs")
+    assert [p.quality for p in result.points] == [0, 1, 2]
+    calls = [Path(f"{flag}.{x}").read_text() for x in range(3)]
+    assert calls == [".", "..", "."]
+    # A larger grid takes over what is there.
+    sweep(f"{CASES}:fail_until_told", {**grid, "x": [2, 3]}, tmp_path / "runs")
+    assert Path(f"{flag}.2").read_text() == "."
+    # Another part of the data is another point.
+    sweep(
+        f"{CASES}:fail_until_told",
+        {**grid, "x": [3]},
+        tmp_path / "runs",
+        data_share=0.5,
+    )
+    assert Path(f"{flag}.3").read_text() == ".."
+
+
+def test_processes_run_at_a_time(tmp_path: Path) -> None:
+    points = [
+        {"folder": str(tmp_path), "me": 1, "other": 2},
+        {"folder": str(tmp_path), "me": 2, "other": 1},
+    ]
+    result = sweep(f"{CASES}:rendezvous", points, tmp_path / "runs", processes=2)
+    assert len(result.points) == 2
+
+
+def points(rows: list[tuple[int, int, float]], **others: Any) -> Sweep:
+    return Sweep(
+        tuple(SweepPoint({"b": b, "r": r}, q, b * r, {}) for b, r, q in rows), **others
+    )
+
+
+def test_front_and_recommendation_by_hand() -> None:
+    result = points([(1, 1, 0.2), (2, 1, 0.6), (3, 1, 0.5), (8, 1, 0.61), (9, 1, 0.61)])
+    assert [one.settings["b"] for one in result.front] == [1, 2, 8]
+    assert result.best.settings["b"] == 8
+    assert result.recommended().settings["b"] == 2  # within .0122 of .61
+    assert result.recommended(tolerance=0.01).settings["b"] == 8
+    loss = points([(1, 1, 0.9), (2, 1, 0.5), (4, 1, 0.495)], higher_is_better=False)
+    assert [one.settings["b"] for one in loss.front] == [1, 2, 4]
+    assert loss.recommended().settings["b"] == 2
+
+
+def test_seeds_are_repetitions() -> None:
+    rows = [(1, 0, 0.50), (1, 1, 0.54), (4, 0, 0.55), (4, 1, 0.59)]
+    result = Sweep(tuple(SweepPoint({"b": b, "seed": s}, q, b, {}) for b, s, q in rows))
+    small, large = result.means
+    assert (small.settings, small.num_seeds) == ({"b": 1}, 2)
+    assert small.quality == pytest.approx(0.52)
+    assert large.error == pytest.approx(0.02)
+    # .57 - .52 is more than one standard error, .02, and than 2 %.
+    assert result.recommended() == large
+    assert result.recommended(tolerance=0.1) == small
+
+
+def test_effects_by_hand() -> None:
+    # Quality is b / 10 + r / 100, and a point of r = 3 has no counterpart.
+    rows = [(b, r, b / 10 + r / 100) for b in (1, 2) for r in (1, 2)] + [(1, 3, 0.9)]
+    by_name = {effect.setting: effect for effect in points(rows).effects}
+    assert by_name["b"].values == (1, 2)
+    assert by_name["b"].qualities == pytest.approx((0.115, 0.215))
+    assert by_name["b"].spread == pytest.approx(0.1)
+    assert by_name["r"].spread == pytest.approx(0.79)
+    assert by_name["r"].values == (1, 2, 3)
+
+
+def test_samples_are_nested_and_of_their_size() -> None:
+    ids = tf.constant([f"user_{i}" for i in range(20_000)])
+    small, large = in_sample(ids, 0.1).numpy(), in_sample(ids, 0.4).numpy()
+    assert abs(small.mean() - 0.1) < 4 * math.sqrt(0.1 * 0.9 / 20_000)
+    assert abs(large.mean() - 0.4) < 4 * math.sqrt(0.4 * 0.6 / 20_000)
+    assert not (small & ~large).any()
+    assert in_sample(ids, 1.0).numpy().all()
+    other = in_sample(ids, 0.1, seed=1).numpy()
+    both = np.mean(small & other)  # independent
+    assert abs(both - 0.01) < 4 * math.sqrt(0.01 / 20_000)
+    kept = tf.data.Dataset.from_tensor_slices(ids).filter(lambda i: in_sample(i, 0.1))
+    assert len(list(kept)) == small.sum()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"evaluate": "module"}, "`evaluate` must be module:function"),
+        ({"grid": []}, "`grid` must have at least one point"),
+        ({"grid": {"x": []}}, "`grid` must have at least one point"),
+        ({"grid": [{"x": 1}, {"y": 1}]}, "the same settings in each point"),
+        ({"data_share": 0}, r"`data_share` must be in \(0, 1\]"),
+        ({"processes": 0}, "`processes` must be a positive integer"),
+        ({"evaluate": f"{CASES}:nothing"}, r"`quality` and `bytes`.*without \['bytes'"),
+    ],
+)
+def test_errors_name_the_argument(tmp_path: Path, arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep(
+            **{
+                "evaluate": f"{CASES}:evaluate",
+                "grid": {"x": [1]},
+                "directory": tmp_path,
+                **arguments,
+            }
+        )
+    with pytest.raises(ValueError, match=r"`share` must be in \(0, 1\]"):
+        in_sample(tf.range(3), 1.5)
+
+
+def test_text_and_picture(tmp_path: Path) -> None:
+    result = points([(1, 1, 0.2), (2, 1, 0.6), (1, 2, 0.5), (2, 2, 0.61)])
+    assert "Recommended: b = 2, r = 1" in str(result)
+    assert_picture(
+        result.plot(tmp_path / "a", quality="recall@20"), "recall@20", "recommended"
+    )
+    with pytest.raises(ValueError, match=r"`by` must be one of the settings"):
+        result.plot(tmp_path / "b", by="k")

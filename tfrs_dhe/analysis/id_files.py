@@ -1,0 +1,99 @@
+"""`read_ids`: ids in the columns of a text file, as a data set."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+_BATCH_SIZE = 2**15
+
+
+def read_ids(
+    path: str | Path,
+    columns: str = "0",
+    *,
+    separator: str | None = None,
+    within: str | None = None,
+    skip_lines: int = 0,
+) -> tf.data.Dataset:
+    r"""Streams ids from a text file.
+
+    Example:
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "ratings.txt"
+    >>> _ = path.write_text("u1 m1 m2\nu2 m1\n")
+    >>> [b.numpy().tolist() for b in read_ids(path, columns="1:")]
+    [[b'm1', b'm2', b'm1']]
+
+    Args:
+      path: The file.
+      columns: Which ones, from 0: `"1"`, or `"1:"`, `"1:3"`, `":"` for several.
+      separator: Of columns; any white space if None.
+      within: What separates ids within a column, such as `","`.
+      skip_lines: Lines at the start to leave out.
+
+    Returns:
+      A `tf.data.Dataset` of batches of strings [n]. An empty field has no id; a line
+      that lacks the columns is an error when it is read.
+
+    Raises:
+      ValueError: If `columns` is not as described. (FileNotFoundError if there is no
+        file.)
+    """
+    path = Path(path)
+    chosen = _columns(columns)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a file. Received: {path}.")
+
+    def generate() -> Iterator[list[bytes]]:
+        batch: list[bytes] = []
+        for number, line in enumerate(_lines(path), 1):
+            if number <= skip_lines:
+                continue
+            fields = line.split(separator.encode() if separator else None)
+            found = fields[chosen]
+            if not found and line.strip():
+                raise ValueError(
+                    f"{path}, line {number} has {len(fields)} columns and none of "
+                    f"`columns` = {columns!r}."
+                )
+            if within:
+                found = [part for one in found for part in one.split(within.encode())]
+            batch += [one for one in found if one]
+            if len(batch) >= _BATCH_SIZE:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    return tf.data.Dataset.from_generator(
+        generate, output_signature=tf.TensorSpec([None], tf.string)
+    )
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for line in file:
+            yield line.rstrip(b"\r\n")
+
+
+def _columns(columns: str) -> slice:
+    parts = columns.split(":")
+    try:
+        numbers = [int(part) if part else None for part in parts]
+    except ValueError:
+        numbers = []
+    if (
+        not 1 <= len(numbers) <= 2
+        or numbers == [None]
+        or any(n and n < 0 for n in numbers)
+    ):
+        raise ValueError(
+            '`columns` must be a number from 0, or a range as "1:", "1:3" or ":". '
+            f"Received: {columns!r}."
+        )
+    if len(numbers) == 1:
+        (first,) = numbers
+        assert first is not None
+        return slice(first, first + 1)
+    return slice(*numbers)
