@@ -17,6 +17,7 @@ from typing import Any
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import tensorflow as tf
 from timing import conditions
 
 import tfrs_dhe
@@ -42,16 +43,20 @@ class TwoTowers(tfrs.Model):
             for _ in range(2)
         )
         candidates = movies.map(
-            lambda movie: (movie["movie_id"], self.movies(movie["movie_id"]))
+            lambda movie: (movie["movie_id"], self.embed_movies(movie["movie_id"]))
         )
         metric = tfrs.metrics.FactorizedTopK(candidates, ks=(10, 100))
         self.task = tfrs.tasks.Retrieval(metrics=metric)
 
-    def compute_loss(self, features: Any, training: bool = False) -> Any:
+    def embed_movies(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns embeddings in float32, which TFRS does not cast them to itself."""
+        return tf.cast(self.movies(ids, training=training), tf.float32)
+
+    def compute_loss(self, features: Any, training: bool = False) -> tf.Tensor:
         """Returns the loss of a batch."""
         return self.task(
             self.users(features["user_id"], training=training),
-            self.movies(features["movie_id"], training=training),
+            self.embed_movies(features["movie_id"], training=training),
             candidate_ids=features["movie_id"],
             compute_metrics=not training,
         )

@@ -53,6 +53,22 @@ def test_no_program_divides_64_bit_numbers(name: str, hash_family: str) -> None:
     assert arguments[rate] == np.float32(1e-3)
 
 
+@pytest.mark.parametrize("name", sorted(WEIGHTS))
+def test_compiled_steps_train_as_those_op_by_op(name: str) -> None:
+    """On int64 ids, from the same weights."""
+    import training_steps
+
+    sizes = training_steps.Sizes(**SIZES)
+    batch = training_steps.make_batch(sizes)
+    losses = []
+    for compiled in (False, True):
+        step = training_steps.make_step(name, sizes, compiled)
+        losses.append([float(step(**batch)) for _ in range(5)])
+    assert losses[0][-1] < losses[0][0]
+    # float32 sums of a batch and its negatives, in another order.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=256 * 2.0**-24)
+
+
 @pytest.mark.parametrize("dtype", [tf.int64, tf.uint64])
 @pytest.mark.parametrize("operation", [tf.math.floordiv, tf.math.floormod])
 def test_divisions_of_64_bit_numbers_are_found(dtype, operation) -> None:
