@@ -15,14 +15,16 @@ WITHOUT_TFRS := tests/analysis tests/layers tests/mach \
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test lint wheel bench bench-serving clean
+.PHONY: help setup demo test test-tpu lint wheel bench bench-scale bench-serving clean
 
 help:
 	@echo "make demo   train, evaluate, export and serve on built-in data"
 	@echo "make test   linters, type checks and all tests, under both Kerases"
+	@echo "make test-tpu  compile whole training steps for a TPU, with its compiler"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
 	@echo "make bench  measure the speed of hashing, encoding and decoding"
+	@echo "make bench-scale  measure compiled and mixed precision training, report on TPU"
 	@echo "make bench-serving  measure the latency of exports, without Python"
 
 $(READY): setup.cfg pyproject.toml
@@ -47,6 +49,15 @@ lint: $(READY)
 test: lint
 	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) $(WITHOUT_TFRS)
+
+# In an environment of its own: half a gigabyte that nothing else needs.
+$(VENV)-tpu/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-tpu
+	$(VENV)-tpu/bin/python -m pip install --quiet --editable ".[tpu-compile]" pytest
+	touch $@
+
+test-tpu: $(VENV)-tpu/.ready
+	TF_USE_LEGACY_KERAS=1 $(VENV)-tpu/bin/python -m pytest -q tests/benchmarks
 
 wheel: $(READY)
 	rm -rf build dist
