@@ -57,7 +57,7 @@ $(VENV)-tpu/.ready: setup.cfg pyproject.toml
 	touch $@
 
 test-tpu: $(VENV)-tpu/.ready
-	TF_USE_LEGACY_KERAS=1 $(VENV)-tpu/bin/python -m pytest -q tests/benchmarks
+	TF_USE_LEGACY_KERAS=1 $(VENV)-tpu/bin/python -m pytest -q tests/benchmarks/test_training_programs.py
 
 wheel: $(READY)
 	rm -rf build dist
