@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tfrs_dhe import hashing, layers, mach, serving
+from tfrs_dhe import hashing, layers, mach, serving, tasks
 
 SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (hashing.cityhash64, "strings"),
@@ -49,6 +49,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (layers.UnifiedEmbedding, "output_dim num_buckets=None parameter_budget=None"),
     (layers.FeatureHashing, "num_bins num_hashes=1 signed=True seed=0"),
     (mach.plan, "num_classes embedding_dim"),
+    (tasks.gather_candidates, "candidates"),
     (serving.export, "servable base_path sample_inputs"),
 ]
 
