@@ -75,9 +75,16 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed/materialized.py --output benchmarks/speed/results/materialized.json
 	$(BIN)/python benchmarks/speed/plot.py
 
+# At the figures of the README of benchmarks/speed; the compiler for a TPU takes minutes.
+bench-scale: $(READY) $(VENV)-tpu/.ready
+	$(BIN)/python benchmarks/speed/compiled_step.py --output benchmarks/speed/results/compiled_step.json
+	$(BIN)/python benchmarks/speed/mixed_precision.py --epochs 3
+	$(BIN)/python benchmarks/speed/stablehlo.py --directory build/programs --batch-size 1024 --mach-buckets 2000
+	$(VENV)-tpu/bin/python benchmarks/speed/tpu_compile.py build/programs/*.mlir --output benchmarks/speed/results/tpu_compile.json
+
 bench-serving: $(READY)
 	$(BIN)/python benchmarks/serving/latency.py --output benchmarks/serving/results/latency.json
 	$(BIN)/python benchmarks/serving/plot.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu build dist *.egg-info

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tfrs_dhe import analysis, hashing, layers, mach, serving
+from tfrs_dhe import analysis, hashing, layers, mach, serving, tasks
 
 SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (hashing.cityhash64, "strings"),
@@ -77,6 +77,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (analysis.jensen_shannon_distance, "reference live smoothing=0.0"),
     (analysis.DriftCallback, "reference=None live=None"),
     (analysis.TrainingSummaries, "log_dir"),
+    (tasks.gather_candidates, "candidates"),
     (serving.export, "servable base_path sample_inputs"),
 ]
 

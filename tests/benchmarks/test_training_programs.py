@@ -129,7 +129,6 @@ def test_steps_compile_for_a_tpu(programs: list[str], tmp_path: Path) -> None:
         assert figures["bytes of arguments"] >= size
         assert figures["of them in place"] >= size - batch
         assert figures["bytes moved"] > figures["bytes of arguments"]
-        assert figures["bytes of temporaries"] > 0
 
 
 def test_steps_train_outside_of_tensorflow(programs: list[str], tmp_path: Path) -> None:
