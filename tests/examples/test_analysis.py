@@ -15,7 +15,7 @@ def run(load_example, monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "movies", raising=False)
 
     def run_main(name, *arguments):
-        small = ["--num-ratings=12000", f"--output={tmp_path}"]
+        small = ["--num-ratings=24000", f"--output={tmp_path}"]
         return load_example(f"analysis/{name}").main([*small, *arguments])
 
     return run_main
@@ -33,8 +33,8 @@ def test_encodings(run, tmp_path):
 
 def test_distributions(run, tmp_path):
     found, sizes = run("distributions")
-    assert found["user_id"].num_ids == 300
-    assert found["movie_id"].num_occurrences == 12_000
+    assert found["user_id"].num_ids == 600
+    assert found["movie_id"].num_occurrences == 24_000
     assert sizes.plan is not None
     assert len(pictures(tmp_path)) == 6
 
