@@ -141,6 +141,7 @@ def plot(points, axis, title, path):
             means,
             yerr=[low, high],
             marker=MARKERS[number % len(MARKERS)],
+            color=plt.get_cmap("tab20")(number % 20),
             label=name,
         )
     axes.set_xscale("log")
