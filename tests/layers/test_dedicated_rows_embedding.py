@@ -191,8 +191,10 @@ def test_wrong_arguments() -> None:
         DedicatedRowsEmbedding(network())
     with pytest.raises(ValueError, match="Give either `ids`, or `num_rows`"):
         DedicatedRowsEmbedding(network(), KNOWN, num_rows=3)
+    with pytest.raises(ValueError, match="Give either `ids`, or `num_rows`"):
+        DedicatedRowsEmbedding(network(), num_rows=3)
     with pytest.raises(ValueError, match="`num_rows` must be a positive integer"):
-        DedicatedRowsEmbedding(network(), num_rows=0)
+        DedicatedRowsEmbedding(network(), num_rows=0, string_ids=True)
     with pytest.raises(ValueError, match="`ids` must be distinct"):
         make(ids=["a", "b", "a"])
     with pytest.raises(ValueError, match="`ids` must be strings or integers"):
@@ -201,6 +203,10 @@ def test_wrong_arguments() -> None:
         make(ids=np.array([], np.int64))
     with pytest.raises(ValueError, match="`ids` must not have the `mask_value`"):
         make(ids=["a", ""], mask_value="")
+    with pytest.raises(ValueError, match="`ids` must be strings, as the ids that have"):
+        make()(tf.constant([1]), training=False)
+    with pytest.raises(ValueError, match="`ids` must be integers, as the ids that"):
+        make(ids=[1, 2]).is_known(tf.constant(["1"]))
     layer = make()
     with pytest.raises(ValueError, match="Train it, load it, or call it"):
         layer.materialize()

@@ -52,19 +52,22 @@ class DedicatedRowsEmbedding(IdLayer):
       ids: The ids that have rows, strings or integers [n], each once. None where
         weights will be loaded; then `num_rows` is given.
       num_rows: n; needed without `ids` alone.
+      string_ids: Whether the ids are strings; needed without `ids` alone.
       row_dropout: The share of known ids whose row is left out in training, in
         [0, 1).
       embeddings_initializer: Of the rows.
       embeddings_regularizer: Of the rows.
       **kwargs: Those of a Keras layer.
 
-    Input shape: ids [...], strings or integers, of any rank, dense or ragged.
+    Input shape: ids [...], strings or integers as the ids with rows are, of any rank,
+      dense or ragged. A pipeline that hashes strings before gives `ids` hashed, too.
 
     Output shape: [..., output_dim], of the layer's compute dtype.
 
     Raises:
-      ValueError: If an argument is out of range, ids repeat or are neither strings nor
-        integers, or side features do not fit the ids.
+      ValueError: If an argument is out of range, ids repeat, are neither strings nor
+        integers or of another type than those with rows, or side features do not fit
+        the ids.
 
     References:
       Volkovs, Yu and Poutanen, "DropoutNet: Addressing Cold Start in Recommender
@@ -76,6 +79,7 @@ class DedicatedRowsEmbedding(IdLayer):
         embedding: Any,
         ids: Any = None,
         num_rows: int | None = None,
+        string_ids: bool | None = None,
         row_dropout: float = 0.02,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
@@ -93,15 +97,18 @@ class DedicatedRowsEmbedding(IdLayer):
                 f"`row_dropout` must be in [0, 1). Received: {row_dropout!r}."
             )
         self.row_dropout = row_dropout
-        if (ids is None) == (num_rows is None):
+        if len({ids is None, num_rows is not None, string_ids is not None}) > 1:
             raise ValueError(
-                "Give either `ids`, or `num_rows` where weights will be loaded that "
-                f"say which they are. Received: num_rows={num_rows!r} and ids={ids!r}."
+                "Give either `ids`, or `num_rows` and `string_ids` where weights will "
+                f"be loaded that say which they are. Received: num_rows={num_rows!r}, "
+                f"string_ids={string_ids!r} and ids={ids!r}."
             )
         self._initial_keys = None
         if ids is not None:
+            ids = _identifiers.as_list("ids", ids)
             self._initial_keys = _sorted_keys(ids, embedding.mask_value)
-            num_rows = len(self._initial_keys)
+            num_rows, string_ids = len(ids), ids.dtype == tf.string
+        self.string_ids = bool(string_ids)
         self.num_rows = _arguments.check_positive_integer("num_rows", num_rows)
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
@@ -176,6 +183,13 @@ class DedicatedRowsEmbedding(IdLayer):
 
     def _find(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the numbers of rows of ids [n], and which ids have one."""
+        if (ids.dtype == tf.string) != self.string_ids:
+            kind = "strings" if self.string_ids else "integers"
+            raise ValueError(
+                f"`ids` must be {kind}, as the ids that have rows are; others would "
+                f"all be unknown. Received dtype {ids.dtype.name}. Where strings are "
+                "hashed before they come here, give the constructor hashed `ids`."
+            )
         return find_sorted(tf.convert_to_tensor(self._keys), keys_of(ids))
 
     def is_known(self, ids: tf.Tensor) -> tf.Tensor:
@@ -185,7 +199,7 @@ class DedicatedRowsEmbedding(IdLayer):
           ids: Strings or integers [...], dense or ragged.
 
         Raises:
-          ValueError: If ids are neither strings nor integers.
+          ValueError: If ids are of another type than those with rows.
         """
         flat = flatten(as_id_tensor(ids))
         _, has_row = self._find(flat.ids)
@@ -247,6 +261,7 @@ class DedicatedRowsEmbedding(IdLayer):
             **config,
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "num_rows": self.num_rows,
+            "string_ids": self.string_ids,
             "row_dropout": self.row_dropout,
             "embeddings_initializer": keras.initializers.serialize(
                 self.embeddings_initializer
@@ -263,8 +278,7 @@ class DedicatedRowsEmbedding(IdLayer):
         return cls(**{**config, "embedding": embedding})
 
 
-def _sorted_keys(ids: Any, mask_value: str | int | None) -> np.ndarray:
-    ids = _identifiers.as_list("ids", ids)
+def _sorted_keys(ids: tf.Tensor, mask_value: str | int | None) -> np.ndarray:
     keys = np.sort(keys_of(ids).numpy())
     if mask_value is not None:
         padding = keys_of(tf.constant([mask_value])).numpy()
