@@ -10,12 +10,18 @@ from tfrs_dhe.layers import DeepHashEmbedding, MACHHead
 EPOCHS, BATCH = 3, 16
 
 
+def set_float_dtype(dtype: str) -> None:
+    keras.backend.set_floatx(dtype)
+    # In Keras 3 a policy that was once set does not follow `set_floatx`.
+    keras.mixed_precision.set_global_policy(dtype)
+
+
 @pytest.fixture(autouse=True)
 def float64():
     """Rounding is then far below every difference that matters."""
-    keras.backend.set_floatx("float64")
+    set_float_dtype("float64")
     yield
-    keras.backend.set_floatx("float32")
+    set_float_dtype("float32")
 
 
 def make_model(jit_compile: bool):
