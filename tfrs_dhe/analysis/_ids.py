@@ -83,3 +83,8 @@ def _flat(batch: Any, mask_value: str | int | None) -> np.ndarray:
         )
     masked = mask_value.encode() if isinstance(mask_value, str) else mask_value
     return flat[flat != masked]
+
+
+def plain(identifier: Any) -> Any:
+    """Returns an id of an array as Python has it: bytes or an integer."""
+    return identifier.item() if isinstance(identifier, np.generic) else identifier

@@ -207,7 +207,7 @@ def explain_embedding(
     ]
     names = ids.numpy()
     return EmbeddingExplanation(
-        id=_plain(names[at]),
+        id=_ids.plain(names[at]),
         num_candidates=len(others),
         by_embedding=_neighbors(names, nearest, embeddings, at),
         by_encoding=_neighbors(names, nearest_hashed, encodings, at),
@@ -310,14 +310,10 @@ def _neighbors(
     names: np.ndarray, places: np.ndarray, rows: np.ndarray, at: int
 ) -> tuple[Neighbor, ...]:
     cosines = _cosines(rows[at], rows)
-    return tuple(Neighbor(_plain(names[i]), float(cosines[i])) for i in places)
+    return tuple(Neighbor(_ids.plain(names[i]), float(cosines[i])) for i in places)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     if first.std() == 0 or second.std() == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _plain(identifier: Any) -> Any:
-    return identifier.item() if isinstance(identifier, np.generic) else identifier

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrs_dhe.analysis import _plots, _text
+from tfrs_dhe.analysis import _ids, _plots, _text
 from tfrs_dhe.analysis._class_scores import QueryScores, query_scores
 from tfrs_dhe.analysis._class_shares import class_shares, parts_of_buckets
 
@@ -281,9 +281,9 @@ def explain_class(query: QueryScores, identifier: Any) -> Explanation:
         score=score,
         rank=1 + int(np.count_nonzero(scores[others] > score)),
         num_classes=len(scores),
-        best=_plain(query.identifiers[best]),
+        best=_ids.plain(query.identifiers[best]),
         margin_to_best=max(float(scores[best]) - score, 0.0),
-        next=_plain(query.identifiers[following]) if following >= 0 else None,
+        next=_ids.plain(query.identifiers[following]) if following >= 0 else None,
         margin=margin,
         margin_error=margin_error,
         probability=probability,
@@ -327,7 +327,7 @@ def _evidence(
         rows,
         tuple(
             SharingClass(
-                _plain(query.identifiers[c]),
+                _ids.plain(query.identifiers[c]),
                 tuple(repetitions[r] for r in np.flatnonzero(shares_bucket[:, c])),
                 float(of_classes[c]),
             )
@@ -392,7 +392,3 @@ def _standard_error(values: np.ndarray) -> float:
     if len(values) < 2:
         return math.nan
     return float(values.std(ddof=1) / math.sqrt(len(values)))
-
-
-def _plain(identifier: Any) -> Any:
-    return identifier.item() if isinstance(identifier, np.generic) else identifier

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrs_dhe.analysis import _ids
 from tfrs_dhe.hashing import constants
 
 
@@ -125,10 +126,6 @@ class HeavyHitters:
         self.keys, self.counts = merged[order], sums[order]
         known = self._names
         self._names = {
-            key: known[key] if key in known else _plain(ids[places[key]])
+            key: known[key] if key in known else _ids.plain(ids[places[key]])
             for key in self.keys.tolist()
         }
-
-
-def _plain(identifier: Any) -> Any:
-    return identifier.item() if isinstance(identifier, np.generic) else identifier
