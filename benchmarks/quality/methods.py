@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
+from variants import VARIANTS
 
 from tfrs_dhe import layers
 from tfrs_dhe._keras import keras
@@ -45,6 +46,13 @@ def _deep_hash(ids, share, seed):
     return layers.DeepHashEmbedding(
         OUTPUT_DIM, seed=seed, deduplicate=True, **_budget(ids, share)
     )
+
+
+def _varied(variant):
+    def make(ids, share, seed):
+        return variant.make(OUTPUT_DIM, ids, seed, **_budget(ids, share))
+
+    return make
 
 
 def _deep_bloom(ids, share, seed):
@@ -128,6 +136,8 @@ METHODS = {
     "dedicated": Method(_dedicated, has_dictionary=True, takes_features=True),
     "dedicated_beside": Method(_dedicated, has_dictionary=True),
 }
+#: The studies of one of the methods.
+STUDIED = {name: Method(_varied(variant)) for name, variant in VARIANTS.items()}
 #: What the name of a method ends in if it is given the side features of items.
 FEATURES = "+features"
 
@@ -139,9 +149,10 @@ def parse(name):
       ValueError: If there is none of that name.
     """
     base = name.removesuffix(FEATURES)
-    if base not in METHODS:
-        raise ValueError(f"`name` must be one of {tuple(METHODS)}. Received: {name!r}.")
-    return METHODS[base], name != base
+    known = METHODS | STUDIED
+    if base not in known:
+        raise ValueError(f"`name` must be one of {tuple(known)}. Received: {name!r}.")
+    return known[base], name != base
 
 
 def with_features(method, layer):

@@ -6,12 +6,14 @@ Run from the repository's root, with the folder that holds the folders of the se
     python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m --share 0.25
     python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m+new \
         --method table+features dedicated+features --share 1 --tensorboard LOGS
+    python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m --study encoding
     python benchmarks/quality/run.py --data-dir FOLDER --set epochs=12 weight_decay=.2
     python benchmarks/quality/run.py --quick
 
 Of each method at each size, the settings in `grid.TRIES` are run with the first seed,
 and those that are best on the validation pairs with the others. `--set` gives settings
-instead, and `--quick` is a small grid on data that the package makes.
+instead, `--study` has one thing of `deep_hash` changed at a time (`variants.py`),
+and `--quick` is a small grid on data that the package makes.
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
 run again, so that the study can be stopped and taken up at any run. `report.py` makes
@@ -34,6 +36,7 @@ import tensorflow as tf
 import training
 from data import SYNTHETIC, load
 from grid import FULL, QUICK, QUICK_SETTINGS, Run, runs, tries
+from variants import STUDIES
 
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
 #: Made anew by whoever asks; not kept in the repository.
@@ -113,12 +116,16 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small grid, 3 epochs")
     for name, values in FULL.items():
         parser.add_argument(f"--{name}", nargs="+", type=type(values[-1]))
+    parser.add_argument("--study", choices=STUDIES, help="variants of deep_hash")
     parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--tensorboard", type=Path, help="a folder for logs")
     args = parser.parse_args()
 
     choices = dict(QUICK if args.quick else FULL)
+    if args.study:
+        names = [f"deep_hash, {name}" for name in STUDIES[args.study]]
+        choices |= {"method": ["deep_hash", *names], "share": [1 / 4]}
     choices |= {n: getattr(args, n) for n in FULL if getattr(args, n) is not None}
     if args.data_dir is None and any(SYNTHETIC not in name for name in choices["data"]):
         parser.error("--data-dir is needed for sets that are read from files.")
