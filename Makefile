@@ -70,6 +70,7 @@ wheel: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/cityhash.py --output benchmarks/speed/results/cityhash.json
 	$(BIN)/python benchmarks/speed/encoding.py --output benchmarks/speed/results/encoding.json
+	$(BIN)/python benchmarks/speed/input_pipeline.py --output benchmarks/speed/results/input_pipeline.json
 	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
 	$(BIN)/python benchmarks/speed/inference.py --output benchmarks/speed/results/inference.json
 	$(BIN)/python benchmarks/speed/materialized.py --output benchmarks/speed/results/materialized.json
