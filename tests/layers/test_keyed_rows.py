@@ -109,3 +109,12 @@ def test_keys_are_the_same_for_ever() -> None:
     assert keys[:2].tolist() == hashing.cityhash64(strings)[:2].numpy().tolist()
     assert keys[2] == 6448318839173205691
     assert keys_of(tf.constant([2**64 - 1], tf.uint64)).numpy().tolist() == [-1]
+
+
+def test_nothing_is_gathered_from_the_variable_of_keys() -> None:
+    """TensorFlow would copy all keys at every read from then on."""
+    rows = filled(np.array([1, 2, 3]), key_index="sorted")
+    look_up = tf.function(lambda keys: rows.look_up(keys, "float32"))
+    graph = look_up.get_concrete_function(tf.TensorSpec([None], tf.int64)).graph
+    gathered = [op for op in graph.get_operations() if op.type == "ResourceGather"]
+    assert [op.get_attr("dtype") for op in gathered] == [tf.float32]  # the rows

@@ -97,6 +97,9 @@ def find_sorted(sorted_keys: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.
       Places in the list, tf.int64 [batch], and which keys are there, tf.bool [batch];
       the places of others are somewhere in the list.
     """
+    # Of a variable, read once: TensorFlow copies the whole of one at every read once
+    # something was gathered from it directly.
+    sorted_keys = tf.convert_to_tensor(sorted_keys)
     places = tf.searchsorted(sorted_keys, keys, out_type=tf.int64)
     places = tf.minimum(places, tf.size(sorted_keys, tf.int64) - 1)
     return places, tf.equal(tf.gather(sorted_keys, places), keys)
