@@ -9,7 +9,13 @@ from training import MODELS
 
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 #: Methods whose size is what it is; they run at a share of 1 alone.
-ONE_SIZE = ("table", "dedicated", "dedicated_beside", "means")
+ONE_SIZE = (
+    "table",
+    "table_trained_unknown",
+    "dedicated",
+    "dedicated_beside",
+    "means",
+)
 
 
 @dataclasses.dataclass(frozen=True)

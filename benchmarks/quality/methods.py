@@ -18,6 +18,11 @@ def _table(ids, share, seed):
     return layers.VocabularyEmbedding(OUTPUT_DIM, ids)
 
 
+def _table_for_frequent(ids, share, seed):
+    """The twentieth that is rarest has one row, which new ids have then too."""
+    return layers.VocabularyEmbedding(OUTPUT_DIM, ids[: -(len(ids) // 20) or None])
+
+
 def _narrow_table(ids, share, seed):
     return layers.VocabularyEmbedding(max(1, round(OUTPUT_DIM * share)), ids)
 
@@ -121,6 +126,7 @@ class Method:
 
 METHODS = {
     "table": Method(_table, has_dictionary=True),
+    "table_trained_unknown": Method(_table_for_frequent, has_dictionary=True),
     "narrow_table": Method(_narrow_table, has_dictionary=True),
     "frequent_rows": Method(_frequent_rows, has_dictionary=True),
     "compositional": Method(_compositional, has_dictionary=True),

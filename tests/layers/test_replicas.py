@@ -36,3 +36,16 @@ def test_outputs_gradients_and_statistics_are_those_of_the_whole_batch(
         assert np.abs(expected).max() > 1e-3
         # float64; the sums that differ in order are of a few dozen numbers below 100.
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)
+
+
+def test_a_whole_training_is_that_of_one_device(arrays: dict[str, np.ndarray]) -> None:
+    one, two = (
+        [arrays[key] for key in sorted(arrays) if key.startswith(f"fitted {replicas}")]
+        for replicas in (1, 2)
+    )
+    # Losses, and the weights: 8 that are trained, 4 statistics, and those of Dense.
+    assert len(one) == len(two) == 1 + 8 + 4 + 2
+    losses = one[0]
+    assert losses[-1] < 0.9 * losses[0]
+    for expected, actual in zip(one, two, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
