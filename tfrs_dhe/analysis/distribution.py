@@ -3,7 +3,6 @@
 import functools
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,8 +35,10 @@ class FrequentId:
 
 
 @dataclass(frozen=True, eq=False)
-class Distribution:
+class Distribution(_plots.Plotted):
     """How often ids occur; `describe_ids` makes it, `print` shows it.
+
+    `plot` draws counts by rank, coverage and growth.
 
     Attributes:
       num_occurrences: n.
@@ -194,12 +195,10 @@ class Distribution:
         ]
         for factor, words in ((0.1, "10% more"), (1.0, "twice the")):
             expected, error = self.expected_new_ids(factor)
-            rows.append(
-                (
-                    f"new ids with {words} occurrences",
-                    f"{round(expected):,} ± {error:,.0f}",
-                )
-            )
+            number = f"{max(round(expected), 0):,} ± {error:,.0f}"
+            if _is_below_zero(expected, error):
+                number = "no estimate: no random draw has such counts"
+            rows.append((f"new ids with {words} occurrences", number))
         return rows
 
     def _head(self) -> list[tuple[int, float]]:
@@ -219,19 +218,9 @@ class Distribution:
             lines.append(f"  {_text.name(found.id)}: {count}")
         return "\n".join(lines)
 
-    def plot(self, path: str | Path, title: str = "Distribution of ids") -> Any:
-        """Draws counts by rank, coverage, and the growth of ids; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws counts by rank, coverage, and the growth of ids."""
+        title = title or "Distribution of ids"
         figure = _plots.new_figure(12, 3.8)
         figure.suptitle(title)
         by_rank, coverage, growth = figure.subplots(1, 3)
@@ -261,6 +250,10 @@ class Distribution:
         growth.plot(*seen.T, marker=".", label="seen")
         factors = np.linspace(0.02, 1, 50)
         expected = np.array([self.expected_new_ids(t) for t in factors])
+        # From where it falls below zero, the series says nothing.
+        fails = _is_below_zero(*expected.T)
+        stop = int(np.argmax(fails)) if fails.any() else len(factors)
+        factors, expected = factors[:stop], expected[:stop]
         later = self.num_occurrences * (1 + factors)
         middle = self.num_ids + expected[:, 0]
         growth.plot(later, middle, "--", label="expected (Good-Toulmin)")
@@ -274,7 +267,7 @@ class Distribution:
         growth.set(xlabel="occurrences", ylabel="distinct ids", title="Growth")
         _plots.abbreviate(growth.xaxis, growth.yaxis)
         growth.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def describe_ids(ids: Any, **arguments: Any) -> Distribution:
@@ -332,6 +325,15 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
         sampling_weight=weight,
         growth=tuple(sketch.growth),
     )
+
+
+def _is_below_zero(expected: Any, error: Any) -> Any:
+    """Returns whether numbers of new ids are below zero by more than two errors.
+
+    They are no estimates then: ids with few occurrences were left out, for example.
+    """
+    # Less than half an id is none.
+    return expected < -np.maximum(2 * error, 0.5)
 
 
 def _frequent_ids(sketch: IdSketch) -> tuple[FrequentId, ...]:

@@ -255,7 +255,9 @@ class Sweep:
             markeredgecolor="black",
             label="recommended",
         )
-        axes.set(xlabel="MB", ylabel=quality, title=title, xscale="log")
+        axes.set(
+            xlabel="memory of the model, MB", ylabel=quality, title=title, xscale="log"
+        )
         axes.legend(fontsize="small")
         return _plots.save(figure, path)
 
