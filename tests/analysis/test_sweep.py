@@ -118,6 +118,7 @@ def test_samples_are_nested_and_of_their_size() -> None:
     ("arguments", "message"),
     [
         ({"evaluate": "module"}, "`evaluate` must be module:function"),
+        ({"evaluate": "none.py:f"}, "`evaluate` must be .* of a file that is there"),
         ({"grid": []}, "`grid` must have at least one point"),
         ({"grid": {"x": []}}, "`grid` must have at least one point"),
         ({"grid": [{"x": 1}, {"y": 1}]}, "the same settings in each point"),
