@@ -196,10 +196,18 @@ class Distribution(_plots.Plotted):
         for factor, words in ((0.1, "10% more"), (1.0, "twice the")):
             expected, error = self.expected_new_ids(factor)
             number = f"{max(round(expected), 0):,} ± {error:,.0f}"
-            if _is_below_zero(expected, error):
-                number = "no estimate: no random draw has such counts"
+            if not self._tells_growth(expected, error):
+                number = "no estimate: rare ids were left out"
             rows.append((f"new ids with {words} occurrences", number))
         return rows
+
+    def _tells_growth(self, expected: Any, error: Any) -> Any:
+        """Returns whether numbers of new ids by `expected_new_ids` are estimates.
+
+        Not so where rare ids were left out: no id occurs once, or the series falls
+        below zero, by more than two errors and half an id.
+        """
+        return (self.num_singletons > 0) & (expected >= -np.maximum(2 * error, 0.5))
 
     def _head(self) -> list[tuple[int, float]]:
         return [(n, self.head_coverage(n)) for n in _HEAD_SIZES if n < self.num_ids]
@@ -250,21 +258,25 @@ class Distribution(_plots.Plotted):
         growth.plot(*seen.T, marker=".", label="seen")
         factors = np.linspace(0.02, 1, 50)
         expected = np.array([self.expected_new_ids(t) for t in factors])
-        # From where it falls below zero, the series says nothing.
-        fails = _is_below_zero(*expected.T)
-        stop = int(np.argmax(fails)) if fails.any() else len(factors)
-        factors, expected = factors[:stop], expected[:stop]
-        later = self.num_occurrences * (1 + factors)
-        middle = self.num_ids + expected[:, 0]
-        growth.plot(later, middle, "--", label="expected (Good-Toulmin)")
-        growth.fill_between(
-            later,
-            middle - 2 * expected[:, 1],
-            middle + 2 * expected[:, 1],
-            alpha=0.3,
-            label="± 2 standard errors",
+        # What comes after a failure of the series is none either.
+        held = np.logical_and.accumulate(self._tells_growth(*expected.T))
+        factors, expected = factors[held], expected[held]
+        if held.any():
+            later = self.num_occurrences * (1 + factors)
+            middle = self.num_ids + expected[:, 0]
+            growth.plot(later, middle, "--", label="expected (Good-Toulmin)")
+            growth.fill_between(
+                later,
+                middle - 2 * expected[:, 1],
+                middle + 2 * expected[:, 1],
+                alpha=0.3,
+                label="± 2 standard errors",
+            )
+        growth.set(
+            xlabel="occurrences",
+            ylabel="distinct ids",
+            title="Growth" if held.any() else "Growth; no id occurs once: no estimate",
         )
-        growth.set(xlabel="occurrences", ylabel="distinct ids", title="Growth")
         _plots.abbreviate(growth.xaxis, growth.yaxis)
         growth.legend()
         return figure
@@ -325,15 +337,6 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
         sampling_weight=weight,
         growth=tuple(sketch.growth),
     )
-
-
-def _is_below_zero(expected: Any, error: Any) -> Any:
-    """Returns whether numbers of new ids are below zero by more than two errors.
-
-    They are no estimates then: ids with few occurrences were left out, for example.
-    """
-    # Less than half an id is none.
-    return expected < -np.maximum(2 * error, 0.5)
 
 
 def _frequent_ids(sketch: IdSketch) -> tuple[FrequentId, ...]:
