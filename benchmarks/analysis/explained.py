@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tfrs_dhe
+from tfrs_dhe._keras import keras
 
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "analysis"))
 
@@ -33,6 +34,7 @@ def make() -> tuple[Any, Any]:
         liked, unseen_user_share=0, unseen_movie_share=0
     )
     titles = liked.movie_table.movie_title
+    keras.utils.set_random_seed(0)
     model = TitleModel(num_buckets=len(titles) // 16)
     movies.train(model, split.train_interactions, EPOCHS)
     index = model.make_index(titles)

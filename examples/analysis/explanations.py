@@ -64,6 +64,7 @@ def main(argv=None):
         [embed(model) for model in models], users.user_id[rows]
     )
     print(agreement)
+    agreement.plot(args.output / "seeds")
     return answers, embedding, agreement
 
 

@@ -30,7 +30,8 @@ def argument_parser(docstring):
 
 
 def load(data_dir=None, num_ratings=NUM_RATINGS, seed=0):
-    """Returns ratings, from a folder or made."""
+    """Returns ratings, from a folder or made; weights start from the seed as well."""
+    tf.keras.utils.set_random_seed(seed)
     if data_dir:
         return tfrs_dhe.datasets.load("movielens", data_dir=data_dir)
     return tfrs_dhe.datasets.load(

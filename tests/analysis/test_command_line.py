@@ -13,7 +13,9 @@ from tests.analysis.test_sketches import zipf_stream
 from tests.processes import ROOT, run_python
 from tfrs_dhe.analysis import IdSketch, read_ids
 from tfrs_dhe.analysis.__main__ import main
+from tfrs_dhe.layers import DeepHashEmbedding
 
+HERE = str(Path(__file__))
 CASES = str(ROOT / "tests" / "analysis" / "sweep_cases.py")
 
 
@@ -21,6 +23,37 @@ def explained() -> Any:
     """Returns what `explain` takes: an index, and examples."""
     ids, shares = identifiable()
     return make_index(ids, shares, 30, 4), [(QUERY, true) for true in (0, 7, 0, 8)]
+
+
+def ranked() -> dict[str, Any]:
+    """Returns arguments of `rank_new_classes`."""
+    index, _ = explained()
+    return {"index": index, "examples": [(QUERY, [0])], "trained_ids": [7]}
+
+
+def embedded() -> dict[str, Any]:
+    """Returns arguments of `explain_embedding`."""
+    layer = DeepHashEmbedding(4, 8, num_hidden_layers=1, num_hashes=64)
+    return {"layer": layer, "identifier": 3, "candidates": np.arange(50), "k": 5}
+
+
+def seeded() -> dict[str, Any]:
+    """Returns arguments of `compare_seeds`: one layer, twice."""
+    layer = embedded()["layer"]
+    return {"layers": [layer, layer], "ids": np.arange(30)}
+
+
+def shifted() -> dict[str, Any]:
+    """Returns arguments of `DriftCallback`: statistics that are no one's."""
+    layer = DeepHashEmbedding(4, 8, num_hidden_layers=1, num_hashes=64)
+    layer(tf.range(4), training=False)
+    layer.network.normalization_0.moving_mean.assign(tf.fill([8], 100.0))
+    return {"layer": layer, "layer_ids": tf.range(200)}
+
+
+def of_one_value() -> Any:
+    """Returns an encoding that tells no ids apart."""
+    return lambda keys: tf.ones([len(keys), 3])
 
 
 def write_ids(path: Path, ids: Any) -> str:
@@ -112,6 +145,11 @@ def test_drift_fails_a_job_on_an_alert(tmp_path: Path, capsys: Any) -> None:
     assert main(["drift", sketch, other, "--columns", "1", "--report", report]) == 1
     assert "ALERT: population stability index" in capsys.readouterr().out
     assert (tmp_path / "report" / "drift.md").exists()
+    capsys.readouterr()
+    model = ["--model", f"{HERE}:shifted"]
+    assert main(["drift", sketch, same, "--columns", "1", *model]) == 1
+    (alert,) = re.findall("ALERT: (.*)", capsys.readouterr().out)
+    assert alert.startswith("shift of batch normalization")
     arguments = ["--psi", "99", "--jensen-shannon", "1", "--unseen-share", "1"]
     arguments += ["--heavy-overlap", "0"]
     assert main(["drift", sketch, other, "--columns", "1", *arguments]) == 0
@@ -124,6 +162,8 @@ def test_encodings(tmp_path: Path, capsys: Any) -> None:
     path = write_ids(tmp_path / "ids", list(range(50)) * 3)
     assert main(["encodings", path, "--columns", "1"]) == 0
     assert capsys.readouterr().out.startswith("50 ids")
+    assert main(["encodings", path, "--encoding", f"{HERE}:of_one_value"]) == 0
+    assert re.search(r"<lambda>\s+no\s+no\s+no\s+yes", capsys.readouterr().out)
 
 
 def test_retraining(tmp_path: Path, capsys: Any) -> None:
@@ -158,7 +198,7 @@ def test_explain(tmp_path: Path, capsys: Any) -> None:
     status = main(
         [
             "explain",
-            f"{Path(__file__)}:explained",
+            f"{HERE}:explained",
             "--right",
             "1",
             "--wrong",
@@ -177,6 +217,45 @@ def test_explain(tmp_path: Path, capsys: Any) -> None:
         ("3", "wrong"),
     ]
     assert (tmp_path / "3.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "make", "said"),
+    [
+        # The likeliest class of all, which was not trained on, is first.
+        ("new-items", "ranked", r"new +1 +1\.0000 +1\.0000 +1 "),
+        ("explain-embedding", "embedded", "3 among 49 ids"),
+        ("compare-seeds", "seeded", r"0 and 1 +100\.0% +1\.000"),
+    ],
+)
+def test_what_a_function_has_the_arguments_of(
+    tmp_path: Path, capsys: Any, command: str, make: str, said: str
+) -> None:
+    plot = tmp_path / "plot"
+    assert main([command, f"{HERE}:{make}", "--plot", str(plot)]) == 0
+    assert re.search(said, capsys.readouterr().out)
+    assert plot.with_suffix(".png").exists()
+    assert plot.with_suffix(".svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("ranked", "it has no colon"),
+        ("no_file.py:ranked", "there is no such file"),
+        ("no_module:ranked", "No module named 'no_module'"),
+        (f"{HERE}:no_function", "has no attribute 'no_function'"),
+        (f"{HERE}:of_one_value", "it returned function"),
+        (f"{HERE}:embedded", "missing a required argument: 'index'"),
+    ],
+)
+def test_a_function_that_does_not_fit_is_said(
+    capsys: Any, name: str, problem: str
+) -> None:
+    assert main(["new-items", name]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("`make` must")
+    assert problem in said
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path, capsys: Any) -> None:

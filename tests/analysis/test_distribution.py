@@ -158,3 +158,18 @@ def test_what_does_not_fit_says_why() -> None:
 def test_pictures(tmp_path: Path) -> None:
     d = describe_ids(zipf_stream(1000, 1.0, 20_000))
     assert_picture(d.plot(tmp_path / "ids.png"), "rank of the id", "distinct ids")
+
+
+def test_no_estimate_of_growth_where_rare_ids_were_left_out(tmp_path: Path) -> None:
+    # Good and Toulmin's series is -(-1)^10 * 100 here: as many ids fewer.
+    d = describe_ids(np.repeat(np.arange(100), 10))
+    assert d.expected_new_ids(1.0) == (-100, 10)
+    for words in ("10% more", "twice the"):
+        said = dict(d.figures())[f"new ids with {words} occurrences"]
+        assert said == "no estimate: rare ids were left out"
+    assert_picture(d.plot(tmp_path / "a"), "Growth; no id occurs once: no estimate")
+    # -(-t)^1 * 1 - (-t)^4 * 100: one new id for few more occurrences, -99 for twice.
+    d = describe_ids(np.append(np.repeat(np.arange(100), 4), 100))
+    assert dict(d.figures())["new ids with 10% more occurrences"] == "0 ± 0"
+    assert dict(d.figures())["new ids with twice the occurrences"].startswith("no")
+    assert_picture(d.plot(tmp_path / "b"), "expected (Good-Toulmin)")

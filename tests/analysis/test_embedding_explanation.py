@@ -142,3 +142,5 @@ def test_text_and_picture(tmp_path: Path) -> None:
     explanation = explain_embedding(linear_layer(), "user_5", IDS)
     assert str(explanation).startswith("user_5 among 79 ids")
     assert_picture(explanation.plot(tmp_path / "a"), "cosine of encodings")
+    agreement = compare_seeds([linear_layer(), linear_layer()], IDS)
+    assert_picture(agreement.plot(tmp_path / "b"), "% of the 10 nearest ids", "0 and 1")

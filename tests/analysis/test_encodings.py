@@ -149,3 +149,4 @@ def test_table_and_picture(table: Any, tmp_path: Path) -> None:
         "dense hash",
     )
     assert (tmp_path / "a.b.png").exists()
+    assert_picture(table["binary"].plot(tmp_path / "c"), "binary", "measured")

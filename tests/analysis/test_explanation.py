@@ -267,4 +267,4 @@ def test_text_and_pictures(tmp_path: Path) -> None:
     assert_picture(explanation.plot(tmp_path / "a"), "repetition", "Who is in its")
     error = explain_error(index, QUERY, 7)
     assert "Cause, model" in str(error)
-    assert_picture(error.plot(tmp_path / "b"), "Bucket of the wrong class")
+    assert_picture(error.plot(tmp_path / "b"), "Whose the wrong class", "collision")

@@ -12,6 +12,9 @@ from tests.analysis.test_explanation import QUERY, identifiable, make_index
 from tests.analysis.test_sketches import zipf_stream
 from tfrs_dhe import mach
 from tfrs_dhe.analysis import (
+    ClassRanks,
+    NewClassRanks,
+    RankStages,
     borrow_buckets,
     rank_new_classes,
     retraining_age,
@@ -104,6 +107,46 @@ def test_own_buckets_come_back() -> None:
     assert len(index.identifiers()) == 21
     index.remove([900]).add([900])
     assert index._tables.buckets.numpy()[:, 20].tolist() == own
+
+
+def ranks_by_hand(trained: list[float], new: list[float]) -> NewClassRanks:
+    return NewClassRanks(
+        ClassRanks("trained", np.array(trained), 0.0, 11),
+        ClassRanks("new", np.array(new), 0.0, 11),
+        (2, 5),
+    )
+
+
+def test_stages_by_hand(tmp_path: Path) -> None:
+    stages = RankStages(
+        {
+            "before": ranks_by_hand([1, 3], [6, 11, 2, 9]),
+            "after": ranks_by_hand([1, 1], [1, 2, 6, 3]),
+        }
+    )
+    cells = [line.split() for line in str(stages).split("\n")[1:]]
+    # Ahead of ranks 6, 11, 2 and 9 are 5, 10, 1 and 8 of ten others: 60 %.
+    assert cells == [
+        ["before", "new", "4", "0.2500", "0.2500", "8", "60.0%"],
+        ["before", "trained", "2", "0.5000", "1.0000", "2", "10.0%"],
+        ["after", "new", "4", "0.5000", "0.7500", "2", "20.0%"],
+        ["after", "trained", "2", "1.0000", "1.0000", "1", "0.0%"],
+    ]
+    ranks, shares = stages.stages["before"].new.curve()
+    assert ranks.tolist() == [2, 6, 9, 11]
+    assert shares.tolist() == [25, 50, 75, 100]
+    assert_picture(
+        stages.plot(tmp_path / "a"), "new: after", "trained: before", "by chance"
+    )
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [{}, {"a": ranks_by_hand([1], [2]), "b": ranks_by_hand([1], [2, 3])}],
+)
+def test_stages_are_of_the_same_examples(stages: Any) -> None:
+    with pytest.raises(ValueError, match="`stages` must be one or more"):
+        RankStages(stages)
 
 
 def test_share_of_unseen_ids_by_hand() -> None:

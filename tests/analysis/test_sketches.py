@@ -174,8 +174,8 @@ def test_saved_sketches_go_on(tmp_path: Path, ids: list[Any]) -> None:
     sketch = IdSketch(capacity=100, num_heavy_hitters=3, width=64, seed=2**63).update(
         ids
     )
-    sketch.save(tmp_path / "sketch.npz")
-    loaded = IdSketch.load(tmp_path / "sketch.npz").update(ids)
+    sketch.save(tmp_path / "new folder" / "sketch.npz")
+    loaded = IdSketch.load(tmp_path / "new folder" / "sketch.npz").update(ids)
     once = IdSketch(capacity=100, num_heavy_hitters=3, width=64, seed=2**63)
     once.update(ids).update(ids)
     assert loaded.heavy.ids() == once.heavy.ids()

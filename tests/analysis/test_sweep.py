@@ -72,9 +72,14 @@ def test_front_and_recommendation_by_hand() -> None:
     assert result.best.settings["b"] == 8
     assert result.recommended().settings["b"] == 2  # within .0122 of .61
     assert result.recommended(tolerance=0.01).settings["b"] == 8
+    # Of equal memory, only the best one is on it.
+    equal = points([(2, 1, 0.5), (1, 2, 0.6), (4, 1, 0.7), (2, 2, 0.65)])
+    assert [one.quality for one in equal.front] == [0.6, 0.7]
     loss = points([(1, 1, 0.9), (2, 1, 0.5), (4, 1, 0.495)], higher_is_better=False)
     assert [one.settings["b"] for one in loss.front] == [1, 2, 4]
     assert loss.recommended().settings["b"] == 2
+    equal = points([(2, 1, 0.6), (1, 2, 0.5)], higher_is_better=False)
+    assert [one.quality for one in equal.front] == [0.5]
 
 
 def test_seeds_are_repetitions() -> None:
@@ -118,6 +123,7 @@ def test_samples_are_nested_and_of_their_size() -> None:
     ("arguments", "message"),
     [
         ({"evaluate": "module"}, "`evaluate` must be module:function"),
+        ({"evaluate": "none.py:f"}, "`evaluate` must be .* of a file that is there"),
         ({"grid": []}, "`grid` must have at least one point"),
         ({"grid": {"x": []}}, "`grid` must have at least one point"),
         ({"grid": [{"x": 1}, {"y": 1}]}, "the same settings in each point"),

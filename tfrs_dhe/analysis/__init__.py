@@ -52,6 +52,7 @@ from tfrs_dhe.analysis.normalization_drift import (
     NormalizationDrift,
     batch_norm_drift,
 )
+from tfrs_dhe.analysis.rank_stages import RankStages
 from tfrs_dhe.analysis.retraining import RetrainingAge, retraining_age
 from tfrs_dhe.analysis.samples import in_sample
 from tfrs_dhe.analysis.seed_sensitivity import SeedPair, SeedSensitivity, compare_seeds
@@ -88,6 +89,7 @@ __all__ = [
     "NetworkSize",
     "NewClassRanks",
     "NormalizationDrift",
+    "RankStages",
     "RetrainingAge",
     "SeedPair",
     "SeedSensitivity",

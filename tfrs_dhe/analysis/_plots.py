@@ -6,6 +6,29 @@ from typing import Any
 _DPI = 120
 
 
+class Plotted:
+    """A result with a picture, which `_draw` makes."""
+
+    def plot(self, path: str | Path, title: str | None = None) -> tuple[Path, Path]:
+        """Draws the result, as its class says; PNG and SVG.
+
+        Args:
+          path: Where to, with or without one of the two endings. Folders are made.
+          title: Above the picture, in place of its own.
+
+        Returns:
+          The two paths.
+
+        Raises:
+          ImportError: If matplotlib is not installed.
+        """
+        return save(self._draw(title), path)
+
+    def _draw(self, title: str | None) -> Any:
+        """Returns the figure."""
+        raise NotImplementedError
+
+
 def new_figure(width: float = 7.0, height: float = 3.8) -> Any:
     """Returns an empty matplotlib figure, its size in inches.
 
@@ -28,6 +51,17 @@ def abbreviate(*axes: Any) -> None:
 
     for axis in axes:
         axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def legend_below(*axes: Any, ncols: int = 2) -> None:
+    """Puts legends below axes of matplotlib, where they hide nothing."""
+    for one in axes:
+        one.legend(
+            fontsize="small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=ncols,
+        )
 
 
 def save(figure: Any, path: str | Path) -> tuple[Path, Path]:

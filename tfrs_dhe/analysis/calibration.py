@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from tfrs_dhe.mach import aggregation
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(_plots.Plotted):
     """Confidence against accuracy; `bucket_calibration` makes it, `print` shows it.
 
     A case is an example in a repetition: the confidence is the probability of the
     likeliest bucket, and it is right if a true class is in that bucket.
+
+    `plot` draws accuracy against confidence.
 
     Attributes:
       num_examples: n.
@@ -83,21 +84,9 @@ class Calibration:
             f"{_text.table(head, rows)}"
         )
 
-    def plot(
-        self, path: str | Path, title: str = "Calibration of bucket probabilities"
-    ) -> Any:
-        """Draws accuracy against confidence; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws accuracy against confidence."""
+        title = title or "Calibration of bucket probabilities"
         figure = _plots.new_figure(5.5, 4.5)
         axes = figure.subplots()
         held = self.counts > 0
@@ -122,7 +111,7 @@ class Calibration:
             title=f"{title}\nerror {self.error:.3f}, number of cases at each point",
         )
         axes.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def bucket_calibration(

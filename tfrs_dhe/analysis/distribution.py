@@ -3,7 +3,6 @@
 import functools
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,8 +35,10 @@ class FrequentId:
 
 
 @dataclass(frozen=True, eq=False)
-class Distribution:
+class Distribution(_plots.Plotted):
     """How often ids occur; `describe_ids` makes it, `print` shows it.
+
+    `plot` draws counts by rank, coverage and growth.
 
     Attributes:
       num_occurrences: n.
@@ -194,13 +195,19 @@ class Distribution:
         ]
         for factor, words in ((0.1, "10% more"), (1.0, "twice the")):
             expected, error = self.expected_new_ids(factor)
-            rows.append(
-                (
-                    f"new ids with {words} occurrences",
-                    f"{round(expected):,} ± {error:,.0f}",
-                )
-            )
+            number = f"{max(round(expected), 0):,} ± {error:,.0f}"
+            if not self._tells_growth(expected, error):
+                number = "no estimate: rare ids were left out"
+            rows.append((f"new ids with {words} occurrences", number))
         return rows
+
+    def _tells_growth(self, expected: Any, error: Any) -> Any:
+        """Returns whether numbers of new ids by `expected_new_ids` are estimates.
+
+        Not so where rare ids were left out: no id occurs once, or the series falls
+        below zero, by more than two errors and half an id.
+        """
+        return (self.num_singletons > 0) & (expected >= -np.maximum(2 * error, 0.5))
 
     def _head(self) -> list[tuple[int, float]]:
         return [(n, self.head_coverage(n)) for n in _HEAD_SIZES if n < self.num_ids]
@@ -219,19 +226,9 @@ class Distribution:
             lines.append(f"  {_text.name(found.id)}: {count}")
         return "\n".join(lines)
 
-    def plot(self, path: str | Path, title: str = "Distribution of ids") -> Any:
-        """Draws counts by rank, coverage, and the growth of ids; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws counts by rank, coverage, and the growth of ids."""
+        title = title or "Distribution of ids"
         figure = _plots.new_figure(12, 3.8)
         figure.suptitle(title)
         by_rank, coverage, growth = figure.subplots(1, 3)
@@ -261,20 +258,28 @@ class Distribution:
         growth.plot(*seen.T, marker=".", label="seen")
         factors = np.linspace(0.02, 1, 50)
         expected = np.array([self.expected_new_ids(t) for t in factors])
-        later = self.num_occurrences * (1 + factors)
-        middle = self.num_ids + expected[:, 0]
-        growth.plot(later, middle, "--", label="expected (Good-Toulmin)")
-        growth.fill_between(
-            later,
-            middle - 2 * expected[:, 1],
-            middle + 2 * expected[:, 1],
-            alpha=0.3,
-            label="± 2 standard errors",
+        # What comes after a failure of the series is none either.
+        held = np.logical_and.accumulate(self._tells_growth(*expected.T))
+        factors, expected = factors[held], expected[held]
+        if held.any():
+            later = self.num_occurrences * (1 + factors)
+            middle = self.num_ids + expected[:, 0]
+            growth.plot(later, middle, "--", label="expected (Good-Toulmin)")
+            growth.fill_between(
+                later,
+                middle - 2 * expected[:, 1],
+                middle + 2 * expected[:, 1],
+                alpha=0.3,
+                label="± 2 standard errors",
+            )
+        growth.set(
+            xlabel="occurrences",
+            ylabel="distinct ids",
+            title="Growth" if held.any() else "Growth; no id occurs once: no estimate",
         )
-        growth.set(xlabel="occurrences", ylabel="distinct ids", title="Growth")
         _plots.abbreviate(growth.xaxis, growth.yaxis)
         growth.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def describe_ids(ids: Any, **arguments: Any) -> Distribution:

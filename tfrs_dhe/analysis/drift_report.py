@@ -99,7 +99,7 @@ class DriftReport:
             beyond = value < limit if name == "heavy_overlap" else value > limit
             if beyond:
                 side = "below" if name == "heavy_overlap" else "above"
-                sentences.append(f"{_WORDS[name]} {value:.4g} is {side} {limit:g}")
+                sentences.append(f"{WORDS[name]} {value:.4g} is {side} {limit:g}")
         return tuple(sentences)
 
     def __str__(self) -> str:
@@ -165,7 +165,8 @@ class DriftReport:
         return path
 
 
-_WORDS = {
+#: Figures by the names of their thresholds.
+WORDS = {
     "psi": "population stability index",
     "jensen_shannon": "Jensen-Shannon distance",
     "unseen_share": "share of unseen ids",

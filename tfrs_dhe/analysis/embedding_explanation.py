@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,10 @@ class InputEffect:
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingExplanation:
+class EmbeddingExplanation(_plots.Plotted):
     """What `explain_embedding` returns; `print` shows it.
+
+    `plot` draws both similarities of all candidates, and the effects.
 
     Attributes:
       id: Bytes or an integer.
@@ -97,20 +98,9 @@ class EmbeddingExplanation:
         lines += ["  " + line for line in _text.table(head, effects).split("\n")]
         return "\n".join(lines)
 
-    def plot(self, path: str | Path, title: str | None = None) -> Any:
-        """Draws both similarities of all candidates, and the effects; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture; by default the id.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
-        figure = _plots.new_figure(10, 3.8)
+    def _draw(self, title: str | None) -> Any:
+        """Draws both similarities of all candidates, and the effects."""
+        figure = _plots.new_figure(10, 4.2)
         figure.suptitle(title or f"Embedding of {_text.short(self.id, 60)}")
         points, bars = figure.subplots(1, 2)
         points.scatter(*self.similarities, s=6, alpha=0.5, label="another id")
@@ -126,14 +116,19 @@ class EmbeddingExplanation:
             ylabel="cosine of embeddings",
             title=f"Correlation {self.correlation:.2f}",
         )
-        points.legend(fontsize="small")
         names = [effect.name for effect in self.effects]
-        bars.barh(names[::-1], [effect.change for effect in self.effects][::-1])
+        bars.barh(
+            names[::-1],
+            [effect.change for effect in self.effects][::-1],
+            label="mean over replacements by those of other ids",
+        )
         bars.set(
             xlabel="movement of the embedding, as a part of its length",
-            title="Replaced by that of others",
+            ylabel="input that is replaced",
+            title="Effect of the inputs",
         )
-        return _plots.save(figure, path)
+        _plots.legend_below(points, bars)
+        return figure
 
 
 def explain_embedding(

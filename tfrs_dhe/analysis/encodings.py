@@ -3,7 +3,6 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ _CHUNK = 512
 
 
 @dataclass(frozen=True, eq=False)
-class EncodingProperties:
+class EncodingProperties(_plots.Plotted):
     """Figures of an encoding on a set of ids; `encoding_properties` makes it.
 
     The similarity of two ids is the cosine of their encodings, less the mean of all.
@@ -92,10 +91,15 @@ class EncodingProperties:
     def __str__(self) -> str:
         return str(EncodingComparison((self,)))
 
+    def _draw(self, title: str | None) -> Any:
+        return EncodingComparison((self,))._draw(title)
+
 
 @dataclass(frozen=True, eq=False)
-class EncodingComparison:
+class EncodingComparison(_plots.Plotted):
     """Properties of several encodings on the same ids; `compare_encodings` makes it.
+
+    `plot` draws similarities of pairs and the entropy of dimensions.
 
     Attributes:
       rows: Of each encoding.
@@ -124,19 +128,9 @@ class EncodingComparison:
         ]
         return "\n".join(lines)
 
-    def plot(self, path: str | Path, title: str = "Similarity of pairs of ids") -> Any:
-        """Draws the similarities of pairs and the entropy of dimensions; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws the similarities of pairs and the entropy of dimensions."""
+        title = title or "Similarity of pairs of ids"
         figure = _plots.new_figure(11, 4)
         figure.suptitle(f"{title}, and entropy; {self.rows[0].num_ids:,} ids")
         similarity, entropy = figure.subplots(1, 2)
@@ -158,7 +152,11 @@ class EncodingComparison:
         )
         similarity.plot(mean, places, "o", color="black", label="mean")
         similarity.set_yticks(places, names)
-        similarity.set(xlabel="cosine of two ids' centred encodings", xlim=(-1.3, 1.3))
+        similarity.set(
+            xlabel="cosine of two ids' centred encodings",
+            ylabel="encoding",
+            xlim=(-1.3, 1.3),
+        )
         similarity.set_xticks([-1, -0.5, 0, 0.5, 1])
         similarity.margins(y=0.15)
         measured = entropy.barh(
@@ -173,16 +171,10 @@ class EncodingComparison:
             label="at most, for its number of values",
         )
         entropy.set_yticks(places, names)
-        entropy.set(xlabel="Shannon entropy of a dimension, bits")
+        entropy.set(xlabel="Shannon entropy of a dimension, bits", ylabel="encoding")
         entropy.margins(x=0.1)
-        for axes in (similarity, entropy):
-            axes.legend(
-                fontsize="small",
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.16),
-                ncols=3,
-            )
-        return _plots.save(figure, path)
+        _plots.legend_below(similarity, entropy, ncols=3)
+        return figure
 
 
 _HEADER = (

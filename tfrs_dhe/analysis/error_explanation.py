@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,8 +57,10 @@ class SharedBucket:
 
 
 @dataclass(frozen=True)
-class ErrorExplanation:
+class ErrorExplanation(_plots.Plotted):
     """Why a wrong class is ahead; `explain_error` makes it, `print` shows it.
+
+    `plot` draws what repetitions add, and whose the buckets are.
 
     Attributes:
       wrong: The class that is first.
@@ -109,22 +110,11 @@ class ErrorExplanation:
             ]
         )
 
-    def plot(self, path: str | Path, title: str | None = None) -> Any:
-        """Draws what repetitions add, and whose the wrong class's buckets are.
-
-        Args:
-          path: Where to, without an ending; PNG and SVG.
-          title: Above the picture; by default the two classes and the cause.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
-        wrong, true = (_text.short(e.identifier) for e in (self.wrong, self.true))
-        figure = _plots.new_figure(10, 3.8)
-        figure.suptitle(title or f"{wrong} ahead of {true}: {self.cause}")
+    def _draw(self, title: str | None) -> Any:
+        """Draws what repetitions add, and whose the wrong class's buckets are."""
+        wrong, true = (_text.short(e.identifier, 40) for e in (self.wrong, self.true))
+        figure = _plots.new_figure(11, max(4.0, 1.5 + 0.4 * len(self.buckets)))
+        figure.suptitle(title or f"{wrong} ahead of {true}; cause: {self.cause}")
         leads, parts = figure.subplots(1, 2)
         places = np.arange(len(self.buckets))
         for collides, color in ((False, "tab:blue"), (True, "tab:red")):
@@ -143,30 +133,32 @@ class ErrorExplanation:
         leads.set(
             xlabel="repetition",
             ylabel=f"lead in {VALUES[self.wrong.aggregation]}",
-            title="Bucket of the wrong class over that of the true one",
+            title="Wrong class's bucket over the true one's",
         )
-        leads.legend(fontsize="small")
         of_wrong = [row.wrong_part * 100 for row in self.buckets]
         of_owner = [row.owner_part * 100 for row in self.buckets]
-        parts.bar(places - 0.2, of_wrong, 0.4, label=wrong)
-        bars = parts.bar(places + 0.2, of_owner, 0.4, label="likeliest other class")
+        # Lying bars leave room for names.
+        parts.barh(places - 0.2, of_wrong, 0.4, label=wrong)
+        bars = parts.barh(places + 0.2, of_owner, 0.4, label="likeliest other class")
         parts.bar_label(
             bars,
             [
-                "" if row.owner is None else _text.short(row.owner)
+                "" if row.owner is None else _text.short(row.owner, 30)
                 for row in self.buckets
             ],
             fontsize="small",
+            padding=3,
         )
-        parts.set_xticks(places, [str(row.repetition) for row in self.buckets])
+        parts.set_yticks(places, [str(row.repetition) for row in self.buckets])
+        parts.invert_yaxis()
         parts.set(
-            xlabel="repetition",
-            ylabel="% of the bucket's probability",
-            title="Whose the buckets of the wrong class are",
+            xlabel="% of the bucket's probability",
+            ylabel="repetition",
+            title="Whose the wrong class's buckets are",
+            xlim=(0, 1.5 * max(1.0, *of_wrong, *of_owner)),
         )
-        parts.margins(y=0.15)
-        parts.legend(fontsize="small")
-        return _plots.save(figure, path)
+        _plots.legend_below(leads, parts)
+        return figure
 
 
 def explain_error(index: Any, query: Any, true_identifier: Any) -> ErrorExplanation:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,8 +62,10 @@ class BucketEvidence:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(_plots.Plotted):
     """Why a class has its score for a query; `explain` makes it, `print` shows it.
+
+    `plot` draws the buckets and who is in them.
 
     Attributes:
       identifier: Of the class: bytes or an integer.
@@ -160,20 +161,9 @@ class Explanation:
             )
         return "\n".join(lines)
 
-    def plot(self, path: str | Path, title: str | None = None) -> Any:
-        """Draws the buckets and who is in them; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture; by default the class with its rank.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
-        figure = _plots.new_figure(10, 3.8)
+    def _draw(self, title: str | None) -> Any:
+        """Draws the buckets and who is in them."""
+        figure = _plots.new_figure(11, 4.2)
         figure.suptitle(
             title
             or f"{_text.short(self.identifier, 60)}: rank {self.rank:,} "
@@ -198,19 +188,23 @@ class Explanation:
             title="Buckets, with their rank",
         )
         buckets.margins(y=0.15)
-        buckets.legend(fontsize="small")
         shown = self.sharing[: 2 * _NUM_LISTED]
         identifiers = [self.identifier, *(one.identifier for one in shown)]
         names = [_text.short(one, 30) for one in identifiers]
         parts = [self.own_part, *(one.part for one in shown)]
         # By places: two long names may be cut to the same.
         rows = np.arange(len(names))[::-1]
-        classes.barh(rows, np.array(parts) * 100)
+        shares = np.array(parts) * 100
+        classes.barh(rows[:1], shares[:1], label="the class itself")
+        classes.barh(rows[1:], shares[1:], color="lightgrey", label="other classes")
         classes.set_yticks(rows, names)
         classes.set(
-            xlabel="% of the probability of its buckets", title="Who is in its buckets"
+            xlabel="% of the probability of its buckets",
+            ylabel="class",
+            title="Who is in its buckets",
         )
-        return _plots.save(figure, path)
+        _plots.legend_below(buckets, classes, ncols=3)
+        return figure
 
 
 def explain(index: Any, query: Any, identifier: Any = None) -> Explanation:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,10 @@ class FrequencyChange:
 
 
 @dataclass(frozen=True, eq=False)
-class IdDrift:
+class IdDrift(_plots.Plotted):
     """What `compare_ids` returns; `print` shows it.
+
+    `plot` draws the shares of the bins, one against the other.
 
     Attributes:
       num_reference: Occurrences of the reference.
@@ -127,21 +128,9 @@ class IdDrift:
         changes = _text.table(CHANGE_HEADER, self.change_rows())
         return "\n".join([head, _text.table(HEADER, self.rows()), "", changes])
 
-    def plot(
-        self, path: str | Path, title: str = "Live ids against the reference"
-    ) -> Any:
-        """Draws the shares of the bins, one against the other; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws the shares of the bins, one against the other."""
+        title = title or "Live ids against the reference"
         figure = _plots.new_figure(6, 4.5)
         axes = figure.subplots()
         reference, live = self.bins / self.bins.sum(axis=1, keepdims=True) * 100
@@ -163,7 +152,7 @@ class IdDrift:
             title=f"{title}\nPSI {self.psi:.3f}, unseen {self.unseen_share:.1%}",
         )
         axes.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 HEADER = ("ids", "live", "without drift")

@@ -111,7 +111,11 @@ class IdSketch:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Writes the sketch to a file of NumPy (`.npz`), to be compared with later."""
+        """Writes the sketch to a file of NumPy, to be compared with later.
+
+        Args:
+          path: Of the file, `.npz`. Folders are made.
+        """
         arrays = {
             "format": np.array(_FORMAT),
             "arguments": np.array(
@@ -133,7 +137,9 @@ class IdSketch:
             "num_occurrences": np.array(self.num_occurrences),
         }
         heavy = {f"heavy_{key}": value for key, value in self.heavy.state().items()}
-        with Path(path).open("wb") as file:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays, **heavy)
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,10 +53,17 @@ class ClassRanks:
             return float("nan")
         return float(np.mean((self.ranks - 1) / max(self.num_classes - 1, 1)))
 
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns ranks [n], rising, and the % of examples up to each [n]."""
+        n = len(self.ranks)
+        return np.sort(self.ranks), 100 * np.arange(1, n + 1) / max(n, 1)
+
 
 @dataclass(frozen=True, eq=False)
-class NewClassRanks:
+class NewClassRanks(_plots.Plotted):
     """What `rank_new_classes` returns; `print` shows it.
+
+    `plot` draws the share of examples within each rank.
 
     Attributes:
       trained: Examples whose true class was trained on.
@@ -90,35 +96,23 @@ class NewClassRanks:
         rows.append([*chance, f"{(num_classes + 1) / 2:,.0f}", "50.0%", ""])
         return _text.table(head, rows)
 
-    def plot(
-        self, path: str | Path, title: str = "Ranks of new and of trained classes"
-    ) -> Any:
-        """Draws the share of examples within each rank; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws the share of examples within each rank."""
+        title = title or "Ranks of new and of trained classes"
         figure = _plots.new_figure()
         axes = figure.subplots()
         for one in (self.trained, self.new):
             if one.num_examples:
-                ranks = np.sort(one.ranks)
-                shares = np.arange(1, len(ranks) + 1) / len(ranks)
-                axes.semilogx(ranks, shares * 100, label=f"{one.name} classes")
+                axes.semilogx(*one.curve(), label=f"{one.name} classes")
         k = np.unique(np.geomspace(1, self.new.num_classes, 50).astype(int))
         axes.semilogx(k, k / self.new.num_classes * 100, ":", label="by chance")
         axes.set(
-            xlabel="k", ylabel="% of examples with a rank of at most k", title=title
+            xlabel="k, number of classes shown",
+            ylabel="% of examples with a rank of at most k",
+            title=title,
         )
         axes.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def rank_new_classes(

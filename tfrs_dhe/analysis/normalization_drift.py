@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,10 @@ class NormalizationDrift:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchNormDrift:
+class BatchNormDrift(_plots.Plotted):
     """What `batch_norm_drift` returns; `print` shows it.
+
+    `plot` draws shifts and ratios of all units.
 
     Attributes:
       num_rows: Live rows, n.
@@ -88,21 +89,9 @@ class BatchNormDrift:
             f"drift {self.expected_shift:.3f})\n{_text.table(HEADER, self.rows())}"
         )
 
-    def plot(
-        self, path: str | Path, title: str = "Batch normalization, live against learned"
-    ) -> Any:
-        """Draws shifts and ratios of all units; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws shifts and ratios of all units."""
+        title = title or "Batch normalization, live against learned"
         figure = _plots.new_figure(10, 3.8)
         figure.suptitle(title)
         shifts, ratios = figure.subplots(1, 2)
@@ -116,7 +105,7 @@ class BatchNormDrift:
         ratios.set(xlabel="log2 of live variance / learned", ylabel="hidden units")
         shifts.legend(fontsize="small")
         ratios.legend(fontsize="small")
-        return _plots.save(figure, path)
+        return figure
 
 
 HEADER = ("normalization", "shift, RMS", "largest", "variance ratio", "range")

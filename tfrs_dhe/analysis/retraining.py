@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,10 @@ from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
 
 
 @dataclass(frozen=True)
-class RetrainingAge:
+class RetrainingAge(_plots.Plotted):
     """What `retraining_age` returns; `print` shows it.
+
+    `plot` draws the share of unseen ids by age.
 
     Attributes:
       ages: 1, 2, ... windows after the end of the training [a].
@@ -63,21 +64,9 @@ class RetrainingAge:
             )
         return f"{_text.table(head, rows)}\n{verdict}"
 
-    def plot(
-        self, path: str | Path, title: str = "Unseen ids by the age of the model"
-    ) -> Any:
-        """Draws the share of unseen ids by age; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws the share of unseen ids by age."""
+        title = title or "Unseen ids by the age of the model"
         figure = _plots.new_figure()
         axes = figure.subplots()
         axes.errorbar(
@@ -98,7 +87,7 @@ class RetrainingAge:
         )
         axes.set_ylim(bottom=0)
         axes.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def retraining_age(

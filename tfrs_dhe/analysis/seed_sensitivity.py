@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrs_dhe.analysis import _ids, _text
+from tfrs_dhe.analysis import _ids, _plots, _text
 from tfrs_dhe.layers import _arguments
 
 _BATCH_SIZE = 1024
@@ -32,8 +32,10 @@ class SeedPair:
 
 
 @dataclass(frozen=True)
-class SeedSensitivity:
+class SeedSensitivity(_plots.Plotted):
     """What `compare_seeds` returns; `print` shows it.
+
+    `plot` draws, for each pair, the nearest ids in common and the alignment.
 
     Attributes:
       num_ids: n.
@@ -57,6 +59,27 @@ class SeedSensitivity:
             f"{self.num_ids:,} ids; by chance {self.expected_neighbors:.1%} of the "
             f"nearest are in common\n{_text.table(head, rows)}"
         )
+
+    def _draw(self, title: str | None) -> Any:
+        """Draws what each pair of models has in common."""
+        figure = _plots.new_figure(10, 4)
+        figure.suptitle(title or f"Models of other seeds, {self.num_ids:,} ids")
+        common, aligned = figure.subplots(1, 2)
+        names = [f"{p.first} and {p.second}" for p in self.pairs]
+        common.bar(names, [p.neighbors * 100 for p in self.pairs], label="in common")
+        common.axhline(
+            self.expected_neighbors * 100,
+            color="black",
+            linestyle=":",
+            label="by chance",
+        )
+        common.set(ylabel=f"% of the {self.k} nearest ids")
+        aligned.bar(names, [p.alignment for p in self.pairs], label="alignment")
+        aligned.set(ylabel="alignment of embeddings, 0 to 1", ylim=(0, 1))
+        for axes in (common, aligned):
+            axes.set(xlabel="models compared, by their place in the list")
+        _plots.legend_below(common, aligned)
+        return figure
 
 
 def compare_seeds(layers: Sequence[Any], ids: Any, k: int = 10) -> SeedSensitivity:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,10 @@ class NetworkSize:
 
 
 @dataclass(frozen=True, eq=False)
-class Sizing:
+class Sizing(_plots.Plotted):
     """What `size_models` returns; `print` shows it.
+
+    `plot` draws the traffic that rows serve against their memory.
 
     Attributes:
       distribution: Of which ids.
@@ -98,21 +99,9 @@ class Sizing:
             f"serve {self.coverage:.0%} of the traffic.\n{self.rows}"
         )
 
-    def plot(
-        self, path: str | Path, title: str = "Rows and the traffic they serve"
-    ) -> Any:
-        """Draws the traffic that rows serve against their memory; PNG and SVG.
-
-        Args:
-          path: Where to, without an ending.
-          title: Above the picture.
-
-        Returns:
-          The two paths.
-
-        Raises:
-          ImportError: If matplotlib is not installed.
-        """
+    def _draw(self, title: str | None) -> Any:
+        """Draws the traffic that rows serve against their memory."""
+        title = title or "Rows and the traffic they serve"
         figure = _plots.new_figure()
         axes = figure.subplots()
         most = self.rows.num_ids
@@ -122,7 +111,10 @@ class Sizing:
             sizes = numbers * num_bytes / most / 1e6
             axes.semilogx(sizes, shares, label=f"rows of {dtype}")
         axes.axhline(
-            self.coverage * 100, color="grey", linestyle=":", label="asked for"
+            self.coverage * 100,
+            color="grey",
+            linestyle=":",
+            label=f"asked for, {self.coverage:.0%}",
         )
         axes.set(
             xlabel="MB of rows, keys and their index",
@@ -130,7 +122,7 @@ class Sizing:
             title=title,
         )
         axes.legend()
-        return _plots.save(figure, path)
+        return figure
 
 
 def size_models(

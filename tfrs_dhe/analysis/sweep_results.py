@@ -108,9 +108,11 @@ class Sweep:
 
     @property
     def front(self) -> tuple[SweepMean, ...]:
-        """Those that no smaller one is as good as, by rising memory."""
+        """Those that none of at most their memory is as good as, by rising memory."""
         chosen: list[SweepMean] = []
-        for one in self.means:
+        sign = -1 if self.higher_is_better else 1
+        # Of equal memory, the best comes first, and is the only one.
+        for one in sorted(self.means, key=lambda m: (m.num_bytes, sign * m.quality)):
             if not chosen or self._gain(one, chosen[-1]) > 0:
                 chosen.append(one)
         return tuple(chosen)
@@ -255,7 +257,9 @@ class Sweep:
             markeredgecolor="black",
             label="recommended",
         )
-        axes.set(xlabel="MB", ylabel=quality, title=title, xscale="log")
+        axes.set(
+            xlabel="memory of the model, MB", ylabel=quality, title=title, xscale="log"
+        )
         axes.legend(fontsize="small")
         return _plots.save(figure, path)
 

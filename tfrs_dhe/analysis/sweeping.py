@@ -71,10 +71,11 @@ def sweep(
     References:
       The sensitivity to B and R that Medini et al., NeurIPS 2019, leave open.
     """
-    if ":" not in evaluate:
+    module = evaluate.rpartition(":")[0]
+    if not module or (module.endswith(".py") and not Path(module).is_file()):
         raise ValueError(
-            "`evaluate` must be module:function or file.py:function. "
-            f"Received: {evaluate!r}."
+            "`evaluate` must be module:function or file.py:function, of a file that is "
+            f"there. Received: {evaluate!r}."
         )
     if not 0 < data_share <= 1:
         raise ValueError(f"`data_share` must be in (0, 1]. Received: {data_share!r}.")
