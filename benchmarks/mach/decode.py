@@ -30,7 +30,7 @@ from tfrs_dhe.mach.decoding import top_k
 
 NUM_LABELS = {"xc-bibtex": 159, "xc-delicious": 983, "xc-wordnet": 20_472}
 #: Name, K, d, width of narrow rows, and the heads of MACH.
-SESSIONS = ("sessions-nowplaying", 60_416, 64, 15, [(4, 3776), (16, 944)])
+SESSIONS = ("sessions-nowplaying", 60_416, 64, 15, [(4, 3776)])
 AGGREGATIONS = ("mean_log_probability", "unbiased_mean", "min", "median")
 BATCH_SIZES = (1, 256)
 WARM_UP = 2
@@ -166,7 +166,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

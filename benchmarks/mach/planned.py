@@ -186,13 +186,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of folders")
-    parser.add_argument("--examples", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--examples", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "planned.json")
     args = parser.parse_args()
     figures = {"examples": args.examples, "pairs": [], "errors": []}
     for size in PAIRS:
-        figures["pairs"].append(pairs(*size, seeds=20))
+        figures["pairs"].append(pairs(*size, seeds=10))
         print(figures["pairs"][-1], flush=True)
     probabilities, relevant = softmax_on(args.data, args.examples)
     rows = np.arange(len(probabilities))

@@ -217,12 +217,12 @@ def main():
     )
     parser.add_argument("methods", nargs="*", help='such as "full", "mach 4x20"')
     parser.add_argument("--data", type=Path, required=True, help="folder of folders")
-    parser.add_argument("--set", dest="sets", nargs="*", default=list(SETS))
+    parser.add_argument("--set", dest="sets", action="append", choices=list(SETS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS / "xc.jsonl")
     parser.add_argument("--tuning", type=Path, default=RESULTS / "xc_tuning.jsonl")
     args = parser.parse_args()
-    for name in args.sets:
+    for name in args.sets or SETS:
         data = SETS[name]
         examples, test = (
             datasets.XMLRepository(args.data / name / f"{data.files}_{part}.txt").read()
