@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import ticker
 from xc_methods import MACH
 
 from tfrs_dhe import mach
@@ -28,9 +29,14 @@ def table(head, rows):
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
+def deviation(values):
+    """Standard deviation of the seeds' values, 0 for one seed."""
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0
+
+
 def spread(values, digits=2):
-    """Mean and standard deviation of runs."""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+    """Mean and standard deviation of the seeds' values."""
+    return f"{np.mean(values):.{digits}f} ± {deviation(values):.{digits}f}"
 
 
 def served_bytes(line, form):
@@ -52,6 +58,14 @@ def forms(line):
     for form in line["test"][0]:
         if form in ROUNDED:
             yield f"{line['method']}, {form}", form
+
+
+def logarithmic(axis):
+    """Scales an x axis, with plain numbers at 1, 2 and 5."""
+    axis.axes.set_xscale("log")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def set_table(rows):
@@ -159,7 +173,7 @@ def plot_xc(rows, path):
                 axes.errorbar(
                     served_bytes(line, form) / 1e3,
                     np.mean(values),
-                    np.std(values),
+                    deviation(values),
                     marker=marker,
                     color=colour,
                     linestyle="",
@@ -174,7 +188,7 @@ def plot_xc(rows, path):
                         textcoords="offset points",
                         fontsize=7,
                     )
-        axes.set_xscale("log")
+        logarithmic(axes.xaxis)
         axes.set_xlabel("kB of the head as served")
         axes.set_title(name)
     panels[0, 0].set_ylabel("P@1, percent")
@@ -278,7 +292,7 @@ def plot_planned(figures, rows, path):
             left.errorbar(
                 row["planned_error"],
                 np.mean(row["error"]),
-                np.std(row["error"]),
+                deviation(row["error"]),
                 marker=marker,
                 color="tab:blue",
                 capsize=2,
@@ -288,12 +302,12 @@ def plot_planned(figures, rows, path):
     ends = [min(planned), max(planned)]
     left.plot(ends, ends, color="black", linewidth=0.8, label="as planned")
     left.set(
-        xscale="log",
         yscale="log",
         xlabel="planned standard deviation",
         ylabel="measured error of the likeliest class",
         title="Error of the unbiased mean",
     )
+    logarithmic(left.xaxis)
     left.legend(fontsize=8)
     colours = dict(zip(FORMS, ("tab:orange", "tab:green", "tab:blue"), strict=True))
     of = [row for row in errors if row["shape"][0] == 4]
@@ -320,7 +334,6 @@ def plot_planned(figures, rows, path):
             label=f"exact buckets, {form}",
         )
     middle.set(
-        xscale="log",
         xlabel="R B, with R = 4",
         ylabel="examples, percent",
         title="First class is another",
@@ -329,7 +342,7 @@ def plot_planned(figures, rows, path):
     right.errorbar(
         [np.prod(shape) for shape in trained],
         [np.mean(values) for values in trained.values()],
-        [np.std(values) for values in trained.values()],
+        [deviation(values) for values in trained.values()],
         marker="^",
         linestyle="",
         color="black",
@@ -338,7 +351,9 @@ def plot_planned(figures, rows, path):
     right.axhline(
         100 * figures["precision"], color="black", linewidth=0.8, label="softmax"
     )
-    right.set(xscale="log", xlabel="R B", ylabel="P@1, percent", title="Precision")
+    right.set(xlabel="R B", ylabel="P@1, percent", title="Precision")
+    logarithmic(middle.xaxis)
+    logarithmic(right.xaxis)
     middle.legend(fontsize=8)
     right.legend(fontsize=8)
     figure.tight_layout()

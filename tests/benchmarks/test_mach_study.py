@@ -13,6 +13,7 @@ import tensorflow as tf
 import xc
 import xc_classifier
 import xc_methods
+import xc_tables
 
 from tfrs_dhe import datasets, mach
 
@@ -268,3 +269,14 @@ def test_decoding_finds_the_best_of_the_rounded_rows(dtype: str) -> None:
     assert best.tolist() == np.argsort(-(queries @ rows.T))[:, :4].tolist()
     per_row = {"float32": 32, "int8": 12, "int4": 8}[dtype]
     assert head.num_bytes == 50 * (per_row + 4)
+
+
+def test_bytes_in_the_tables_are_those_of_heads_that_decode() -> None:
+    rows = np.ones([50, 7], np.float32)
+    line = {"num_labels": 50, "row_dim": 7, "head_parameters": 400, "shape": None}
+    for form in ("float32", "int8", "int4"):
+        size = decode.Rows(rows, form, 7).num_bytes
+        assert xc_tables.served_bytes(line, form) == size
+    head = decode.Buckets((3, 300), num_classes=50, dim=7)
+    line |= {"head_parameters": 3 * 300 * 8, "shape": [3, 300]}
+    assert xc_tables.served_bytes(line, "min") == head.num_bytes
