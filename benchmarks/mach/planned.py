@@ -1,6 +1,6 @@
 """How the errors of MACH follow what `mach.plan` says of B and R.
 
-Run from the repository's root, after `xc.py` has a line of the full softmax:
+Run from the repository's root, after `xc.py` has tuned the full softmax:
 
     python benchmarks/mach/planned.py --data FOLDER
 
@@ -165,12 +165,13 @@ def softmax_on(data_folder, num_examples):
         datasets.XMLRepository(data_folder / SET / f"{data.files}_{part}.txt").read()
         for part in ("train", "test")
     )
-    line = next(
+    tries = [
         line
-        for line in lines(RESULTS / "xc.jsonl")
-        if (line["set"], line["method"]) == (SET, "full")
-    )
-    model, _ = train(methods(data)["full"], data, train_set, line, seed=0)
+        for line in lines(RESULTS / "xc_tuning.jsonl")
+        if (line["set"], line["family"]) == (SET, "full")
+    ]
+    settings = max(tries, key=lambda line: line["validation"])
+    model, _ = train(methods(data)["full"], data, train_set, settings, seed=0)
     chosen = np.random.default_rng(0).permutation(len(test))[:num_examples]
     batch = next(iter(test.take(chosen).batches(num_examples)))
     scores = model.scores(model.queries(batch["features"]), all_forms=False)

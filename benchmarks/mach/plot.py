@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import xc_tables
+from xc_methods import SETS
 
 RESULTS = Path(__file__).parent / "results"
 SOFTMAX = "full"
@@ -182,12 +183,13 @@ def main():
     )
     title = "## Tuning, on the latest third of the sessions, 3 epochs"
     sections += [title, tuning_table(found)]
-    labels = lines("xc")
+    labels = sorted(lines("xc"), key=lambda line: list(SETS).index(line["set"]))
     sections += xc_tables.xc_sections(labels, lines("xc_tuning"))
     xc_tables.plot_xc(labels, RESULTS / "xc.png")
-    planned = json.loads((RESULTS / "planned.json").read_text())
-    sections += xc_tables.planned_sections(planned, labels)
-    xc_tables.plot_planned(planned, labels, RESULTS / "planned.png")
+    if (RESULTS / "planned.json").exists():
+        planned = json.loads((RESULTS / "planned.json").read_text())
+        sections += xc_tables.planned_sections(planned, labels)
+        xc_tables.plot_planned(planned, labels, RESULTS / "planned.png")
     decode = json.loads((RESULTS / "decode.json").read_text())
     sections += ["## Memory and decoding", xc_tables.decode_table(decode)]
     (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")

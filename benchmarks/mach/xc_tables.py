@@ -123,6 +123,47 @@ def aggregation_table(rows):
     return table(["set", "head", *mach.AGGREGATIONS], cells)
 
 
+def collision_table(rows):
+    """Trained heads of MACH beside what the planner says of them."""
+    full = {
+        line["set"]: np.mean(
+            [test["float32"]["precision"] for test in line["test"]], axis=0
+        )
+        for line in rows
+        if line["method"] == "full"
+    }
+    cells = []
+    for line in rows:
+        if line["method"].startswith(MACH) and line["set"] in full:
+            num_repetitions, num_buckets = line["shape"]
+            plan = mach.plan(
+                line["num_labels"],
+                line["row_dim"],
+                num_buckets=num_buckets,
+                num_repetitions=num_repetitions,
+            )
+            found = [test[line["form"]]["precision"] for test in line["test"]]
+            first, _, fifth = np.mean(found, axis=0) / full[line["set"]]
+            cells.append(
+                [
+                    line["set"],
+                    f"{num_repetitions} x {num_buckets:,}",
+                    f"{plan.times_smaller:.1f}",
+                    f"{plan.expected_indistinguishable_pairs:.2g}",
+                    f"{plan.expected_classes_with_twin:.2g}",
+                    f"{100 * first:.1f} %",
+                    f"{100 * fifth:.1f} %",
+                ]
+            )
+    return table(
+        [
+            *("set", "R x B", "times smaller", "planned pairs", "planned with twin"),
+            *("P@1 of the full head's", "P@5"),
+        ],
+        cells,
+    )
+
+
 def tuning_table(rows):
     """What was tried."""
     rows = sorted(
@@ -153,6 +194,7 @@ def xc_sections(rows, tries):
         of_set = [row for row in rows if row["set"] == name]
         sections += [f"## {name}", set_table(of_set)]
     sections += ["## Aggregations: P@1 / P@5", aggregation_table(rows)]
+    sections += ["## Trained heads and the planner", collision_table(rows)]
     return [*sections, "## Tuning on labels", tuning_table(tries)]
 
 
