@@ -67,6 +67,8 @@ class HashedHead(tf.Module):
       items: Returns rows of the tower's table, if the hashed rows are added to
         them.
       num_own: The number of most frequent classes with a row of their own.
+      seed: Of the hash functions and of the first rows.
+      balanced: Whether buckets hold equally many classes.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class HashedHead(tf.Module):
         items=None,
         num_own=0,
         seed=0,
+        balanced=False,
     ):
         super().__init__()
         row_dim = row_dim or dim
@@ -89,11 +92,14 @@ class HashedHead(tf.Module):
             num_buckets,
             num_repetitions,
             seed=seed,
+            balanced=balanced,
             embedding_dim=row_dim,
             use_bias=bias == "bucket",
             kernel_initializer=keras.initializers.RandomNormal(stddev=scale, seed=seed),
         )
         classes = np.arange(len(counts))
+        if balanced:
+            self.head.balance(classes)
         if bias == "bucket":
             self.head.initialize_bias(classes, counts)
         self.bias = tf.Variable(log_shares(counts)) if bias == "class" else None
@@ -151,6 +157,13 @@ class HashedHead(tf.Module):
             for r in range(len(self.head.repetitions))
         ]
         return mach.combine(parts, "unbiased_mean", self.head.num_buckets)
+
+
+def quantised(rows, bits):
+    """Rows rounded to `bits` bits, with a scale of their own."""
+    largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
+    scale = tf.maximum(largest, 1e-9) / (2 ** (bits - 1) - 1)
+    return tf.round(rows / scale) * scale
 
 
 def log_shares(counts):

@@ -1,7 +1,7 @@
-"""Makes the table and the pictures of the MACH benchmarks from their result lines.
+"""Makes the tables and the pictures of the MACH benchmarks from their results.
 
-Run `python benchmarks/mach/plot.py` after `sessions.py`, `co_occurrence.py` and
-`xc.py`. It writes `results/tables.md`, and `results/sessions` as PNG and SVG.
+Run `python benchmarks/mach/plot.py` after `sessions.py`, `co_occurrence.py`, `xc.py`,
+`planned.py` and `decode.py`. It writes `results/tables.md`, and pictures beside it.
 """
 
 import json
@@ -11,7 +11,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
+import xc_tables
+from xc_methods import SETS
 
 RESULTS = Path(__file__).parent / "results"
 SOFTMAX = "full"
@@ -19,6 +20,7 @@ SOFTMAX_TIED = "full_tied"
 # Label, marker and colour of what belongs to one line of the picture.
 FAMILIES = {
     "full": ("softmax over all classes", "*", "black"),
+    "sampled_full": ("sampled softmax, a row for each", "<", "tab:pink"),
     "full_tied": ("the same, rows of the tower's table", "*", "tab:red"),
     "in_batch_narrow": ("narrow rows, in-batch", "s", "tab:gray"),
     "in_batch_mach": ("hashed rows, in-batch", "o", "tab:blue"),
@@ -115,33 +117,6 @@ def tuning_table(rows):
     return "\n".join(text)
 
 
-def xc_table(rows):
-    """The Markdown table of the benchmark with several labels."""
-    text = [
-        "| data | head | parameters | P@1 | P@3 | P@5 | aggregation | learning rate "
-        "| dropout | epochs | CPU s |",
-        "|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        results = np.array([test[row["aggregation"]] for test in row["test"]])
-        precisions = [
-            f"{mean:.2f} ± {spread:.2f}"
-            for mean, spread in zip(results.mean(0), results.std(0), strict=True)
-        ]
-        cells = [
-            *row["key"],
-            f"{row['head_parameters']:,}",
-            *precisions,
-            row["aggregation"],
-            str(row["learning_rate"]),
-            str(row["dropout"]),
-            str(row["epochs"]),
-            f"{np.mean(row['cpu_seconds']):.0f}",
-        ]
-        text.append("| " + " | ".join(cells) + " |")
-    return "\n".join(text)
-
-
 def plot_sessions(rows):
     """Recall against the size of the head."""
     # Without runs of other settings than those of their method.
@@ -202,15 +177,21 @@ def main():
     sections = ["## Next items in sessions", sessions_table(sessions)]
     sections += ["## Recall on the validation sessions by epoch"]
     sections += [validation_table(sessions)]
-    if (RESULTS / "tuning.jsonl").exists():
-        found = sorted(
-            lines("tuning"),
-            key=lambda row: (row["name"], row["learning_rate"], row["dropout"]),
-        )
-        title = "## Tuning, on the latest third of the sessions, 3 epochs"
-        sections += [title, tuning_table(found)]
-    if (RESULTS / "xc.jsonl").exists():
-        sections += ["## Several labels", xc_table(lines("xc"))]
+    found = sorted(
+        lines("tuning"),
+        key=lambda row: (row["name"], row["learning_rate"], row["dropout"]),
+    )
+    title = "## Tuning, on the latest third of the sessions, 3 epochs"
+    sections += [title, tuning_table(found)]
+    labels = sorted(lines("xc"), key=lambda line: list(SETS).index(line["set"]))
+    sections += xc_tables.xc_sections(labels, lines("xc_tuning"))
+    xc_tables.plot_xc(labels, RESULTS / "xc.png")
+    if (RESULTS / "planned.json").exists():
+        planned = json.loads((RESULTS / "planned.json").read_text())
+        sections += xc_tables.planned_sections(planned, labels)
+        xc_tables.plot_planned(planned, labels, RESULTS / "planned.png")
+    decode = json.loads((RESULTS / "decode.json").read_text())
+    sections += ["## Memory and decoding", xc_tables.decode_table(decode)]
     (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")
     plot_sessions(sessions)
 

@@ -28,12 +28,13 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 import tensorflow as tf
-from heads import HashedHead, TableHead, num_parameters
+from heads import HashedHead, TableHead, num_parameters, quantised
+from sampling import Sampler, in_batch_loss, sampled_loss
 from softmax import softmax_loss
 from tower import SessionTower
 from tuned import best, method_of
 
-from tfrs_dhe import datasets, mach
+from tfrs_dhe import datasets
 from tfrs_dhe._keras import keras
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,8 +52,9 @@ class Run:
     Attributes:
       head: "table", "tied" (the rows of the tower's table), "hashed", "tied_hashed"
         (their sum), "one_hashed" (the tower takes its rows from the head).
-      loss: "softmax" over all classes, "in_batch" over sampled ones, or "buckets":
-        a softmax in every repetition, as in the paper.
+      loss: "softmax" over all classes; "in_batch" over the batch's labels and drawn
+        ones; "sampled" over an example's own label and the drawn ones, as TensorFlow
+        has it; or "buckets": a softmax in every repetition, as in the paper.
     """
 
     head: str = "table"
@@ -97,6 +99,8 @@ RUNS = {
     "full_tied": Run(head="tied"),
     "in_batch_full": Run(loss="in_batch"),
     "in_batch_tied": Run(head="tied", loss="in_batch"),
+    "sampled_full": Run(loss="sampled"),
+    "sampled_tied": Run(head="tied", loss="sampled"),
     "in_batch_narrow_4x": Run(loss="in_batch", row_dim=15),
     **{f"in_batch_mach_{f}x": hashed(f, 4) for f in (2, 4, 8, 16)},
     "in_batch_mach_4x_r2": hashed(4, 2),
@@ -185,25 +189,6 @@ class Model(tf.Module):
         return list({id(v): v for v in found}.values())
 
 
-class Sampler:
-    """Shared negatives, drawn by a power of the items' frequencies."""
-
-    def __init__(self, run, counts):
-        self._size = run.num_negatives
-        odds = counts**run.negatives_power
-        self._reach = np.cumsum(odds) / odds.sum()
-        shares = counts / counts.sum()
-        # Expected number of columns an item has among the targets of a batch and
-        # the negatives.
-        expected = run.batch_size * shares + self._size * odds / odds.sum()
-        self.expected = tf.constant(np.maximum(expected, 1e-12), tf.float32)
-
-    def draw(self, rng):
-        """Returns the negatives of a batch."""
-        drawn = np.searchsorted(self._reach, rng.random(self._size), side="right")
-        return drawn.astype(np.int32)
-
-
 def loss_of(run, model, sampler, queries, labels, negatives):
     """The summed loss of a batch."""
     head = model.head
@@ -211,13 +196,10 @@ def loss_of(run, model, sampler, queries, labels, negatives):
     if run.loss == "softmax":
         return softmax_loss(queries, *model.all_weights(), labels)
     if run.loss == "in_batch":
-        classes = tf.concat([labels, negatives], axis=0)
-        scores = tf.matmul(queries, head.weights(classes), transpose_b=True)
-        return mach.in_batch_loss(
-            scores + head.biases(classes),
-            candidate_keys=classes,
-            sampling_probability=tf.gather(sampler.expected, classes),
-        )
+        return in_batch_loss(head, sampler, queries, labels, negatives)
+    if run.loss == "sampled":
+        rows = model.items if head.rows is None else head.rows
+        return sampled_loss(rows, head.bias, sampler, queries, labels, negatives)
     buckets = head.head.bucket_ids(labels)
     losses = [
         softmax_loss(queries, *head.bucket_weights(r), buckets[:, r])
@@ -295,13 +277,6 @@ def linear_score(model, weights=None):
     )
 
 
-def quantised(rows, bits):
-    """Rows rounded to `bits` bits, with a scale of their own."""
-    largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
-    scale = tf.maximum(largest, 1e-9) / (2 ** (bits - 1) - 1)
-    return tf.round(rows / scale) * scale
-
-
 def evaluate(run, model, data, examples, all_forms):
     """Metrics of every form in which the trained model can score."""
     result = metrics(ranks(linear_score(model), model, examples), examples, data)
@@ -321,7 +296,9 @@ def evaluate(run, model, data, examples, all_forms):
 def train(name, run, data, folder, test=True):
     """Trains and evaluates; returns the result line."""
     model = Model(run, data.counts)
-    sampler = Sampler(run, data.counts)
+    sampler = Sampler(
+        data.counts, run.batch_size, run.num_negatives, run.negatives_power
+    )
     optimizer = keras.optimizers.legacy.Adam(run.learning_rate)
     step = make_step(run, model, sampler, optimizer)
     steps = -(-data.train.num_examples // run.batch_size) * run.epochs

@@ -15,6 +15,8 @@ METHODS = (
     "tied_mach_4x",
     "in_batch_full",
     "full_tied",
+    "sampled_full",
+    "sampled_tied",
 )
 
 

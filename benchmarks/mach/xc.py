@@ -1,20 +1,21 @@
-"""Precision of MACH heads for extreme multi-label classification, beside one-vs-all.
+"""Extreme classification: MACH beside what else one can do with many labels.
 
-Run from the repository's root, with a training and a test file of the Extreme
-Classification Repository:
+Run from the repository's root, with a folder that has the sets' folders:
 
-    python benchmarks/mach/xc.py --train delicious_train.txt --test delicious_test.txt
+    python benchmarks/mach/xc.py --data FOLDER                # all that is missing
+    python benchmarks/mach/xc.py --data FOLDER --set xc-bibtex full "mach 4x20"
 
-All heads have the same trunk of one hidden layer, the same optimizer and the same
-grid of learning rates and dropout. A tenth of the training file, its last examples,
-chooses the grid's point, the number of epochs and the aggregation; the choice is
-then trained on the whole file with several seeds, and measured on the test file.
-Result lines go to `results/xc.jsonl`; what is there is not run again.
+All heads of a set have the same trunk, optimizer and batches. The last tenth of the
+training examples (shuffled, where they are sorted), 2,000 at most, chooses a family's
+learning rate, dropout and number of epochs, and a head's aggregation: from .005 the
+rate goes by factors of two to where the precision at 1 is best, then the other share
+of dropout is tried. The choice is trained on the whole file with several seeds and
+measured on the test file. Tries are lines of `results/xc_tuning.jsonl`, results of
+`results/xc.jsonl`; what is there is not run again. Frequent labels are the tenth with
+most training examples.
 """
 
 import argparse
-import collections
-import itertools
 import json
 import os
 import time
@@ -25,229 +26,222 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 import tensorflow as tf
+from sampling import Sampler
+from xc_classifier import TOPS, Classifier
+from xc_methods import MACH, SETS, methods
 
-from tfrs_dhe import datasets, mach
+from tfrs_dhe import datasets
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import MACHHead
 
 RESULTS = Path(__file__).parent / "results"
-ONE_VS_ALL = "one_vs_all"
-HIDDEN_DIM = 256
-BATCH_SIZE = 256
-LEARNING_RATES = (0.003, 0.01)
-DROPOUTS = (0.0, 0.25, 0.5)
-TOPS = (1, 3, 5)
+VALIDATION_EXAMPLES = 2_000
+LEARNING_RATE = 0.005
+DROPOUTS = (0.25, 0.5)
 
 
-class Classifier(keras.Model):
-    """One hidden layer over sparse features, and a head.
+def measure(model, examples, all_forms=True):
+    """Returns the precisions of every form, and recalls of two kinds of labels.
 
     Args:
-      num_features: D.
-      num_labels: L.
-      head: `ONE_VS_ALL`, or (R, B).
-      dropout: Share of the hidden values that is dropped in training.
+      model: A `Classifier`.
+      examples: To measure on.
+      all_forms: Whether rounded rows are among the forms.
+
+    Returns:
+      For every form, in percent: `precision` at 1, 3 and 5, and the share of the
+      examples' `frequent` and `other` labels that are among the first 5.
     """
-
-    def __init__(self, num_features, num_labels, head, dropout):
-        super().__init__()
-        self.hidden = keras.layers.Dense(HIDDEN_DIM, activation="relu")
-        self.hidden.build((None, num_features))
-        self.dropout = keras.layers.Dropout(dropout)
-        self.num_labels = num_labels
-        self.classes = tf.range(num_labels)
-        if head == ONE_VS_ALL:
-            self.head = keras.layers.Dense(num_labels)
-            self.head.build((None, HIDDEN_DIM))
-        else:
-            num_repetitions, num_buckets = head
-            self.head = MACHHead(
-                num_buckets, num_repetitions, embedding_dim=HIDDEN_DIM, balanced=True
-            )
-            self.head.balance(np.arange(num_labels))
-            self.buckets = self.head.bucket_ids(self.classes)
-
-    def call(self, features, training=False):
-        """Returns the head's logits."""
-        hidden = tf.sparse.sparse_dense_matmul(features, self.hidden.kernel)
-        hidden = tf.nn.relu(hidden + self.hidden.bias)
-        return self.head(self.dropout(hidden, training=training))
-
-    def loss(self, logits, labels):
-        """Returns the mean over examples of the summed binary cross-entropies."""
-        if isinstance(self.head, MACHHead):
-            merged = mach.merge_labels(
-                self.head.bucket_ids(labels), self.head.num_buckets
-            )
-            loss = mach.multilabel_loss(logits, merged)
-        else:
-            rows, columns = labels.value_rowids(), labels.values
-            places = tf.stack([rows, tf.cast(columns, rows.dtype)], axis=1)
-            ones = tf.ones(tf.shape(places)[:1])
-            targets = tf.scatter_nd(places, ones, tf.shape(logits, tf.int64))
-            loss = tf.reduce_sum(
-                tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-            )
-        return loss / tf.cast(tf.shape(logits)[0], tf.float32)
-
-    @tf.function(reduce_retracing=True)
-    def hits(self, features, labels):
-        """Returns how many of the first 1, 3 and 5 labels are right, {form: [3]}."""
-        logits = self(features)
-        rows, columns = labels.value_rowids(), labels.values
-        places = tf.stack([rows, tf.cast(columns, rows.dtype)], axis=1)
-        shape = tf.stack([labels.nrows(), self.num_labels])
-        relevant = tf.scatter_nd(places, tf.ones(tf.shape(places)[:1]), shape)
-        found = {}
-        for name, scores in self.scores(logits).items():
-            best = tf.math.top_k(scores, max(TOPS)).indices
-            right = tf.gather(relevant, best, batch_dims=1)
-            found[name] = tf.stack([tf.reduce_sum(right[:, :top]) for top in TOPS])
-        return found
-
-    def scores(self, logits):
-        """Returns the scores of all labels in every form that the head has."""
-        if not isinstance(self.head, MACHHead):
-            return {"logit": logits}
-        return {
-            name: mach.class_scores(
-                mach.bucket_values(logits, name, activation="sigmoid"),
-                self.buckets,
-                name,
-            )
-            for name in mach.AGGREGATIONS
-        }
-
-
-def precisions(model, examples):
-    """Precision at 1, 3 and 5 of every form of scores, in percent."""
-    hits = collections.defaultdict(lambda: np.zeros(len(TOPS)))
-    for batch in examples.batches(1024):
-        for name, found in model.hits(batch["features"], batch["labels"]).items():
-            hits[name] += found.numpy()
+    total = {}
+    for batch in examples.batches(512):
+        found = model.hits(batch["features"], batch["labels"], all_forms)
+        for name, counts in found.items():
+            total[name] = total.get(name, 0) + counts.numpy().astype(np.float64)
+    frequent = model.is_frequent.numpy()[examples.labels].sum()
+    sizes = [len(examples) * top for top in TOPS]
+    sizes += [frequent, len(examples.labels) - frequent]
+    shares = {
+        name: (100 * counts / np.maximum(sizes, 1)).round(2).tolist()
+        for name, counts in total.items()
+    }
     return {
-        name: (100 * found / (len(examples) * np.array(TOPS))).round(2).tolist()
-        for name, found in hits.items()
+        name: {"precision": found[:3], "frequent": found[3], "other": found[4]}
+        for name, found in shares.items()
     }
 
 
-def train(head, examples, epochs, learning_rate, dropout, seed, after_epoch=None):
-    """Trains a classifier; returns it with the seconds and CPU seconds taken."""
+def train(method, data, examples, settings, seed, after_epoch=None):
+    """Trains a classifier; returns it with the processor seconds taken."""
     keras.utils.set_random_seed(seed)
-    model = Classifier(examples.num_features, examples.num_labels, head, dropout)
-    optimizer = keras.optimizers.legacy.Adam(learning_rate)
+    model = Classifier(method, data, examples, settings["dropout"], seed)
+    optimizer = keras.optimizers.legacy.Adam(settings["learning_rate"])
+    variables = model.variables_to_train
+    counts = np.bincount(examples.labels, minlength=examples.num_labels)
+    sampler = Sampler(counts, data.batch_size, data.num_negatives)
+    rng = np.random.default_rng(seed)
 
     @tf.function(reduce_retracing=True)
-    def step(features, labels):
+    def step(features, labels, negatives):
         with tf.GradientTape() as tape:
-            loss = model.loss(model(features, training=True), labels)
-        variables = model.trainable_variables
+            queries = model.queries(features, training=True)
+            loss = model.loss(queries, labels, sampler, negatives)
         gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        # Dense: the optimizer's sparse update of a table takes longer.
+        optimizer.apply_gradients(
+            (tf.convert_to_tensor(gradient), variable)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        )
 
-    seconds = cpu_seconds = 0.0
-    batches = examples.batches(BATCH_SIZE, shuffle=True, seed=seed)
-    for _ in range(epochs):
-        start, cpu_start = time.perf_counter(), time.process_time()
+    cpu_seconds = 0.0
+    batches = examples.batches(data.batch_size, shuffle=True, seed=seed)
+    for _ in range(settings["epochs"]):
+        start = time.process_time()
         for batch in batches:
-            step(batch["features"], batch["labels"])
-        seconds += time.perf_counter() - start
-        cpu_seconds += time.process_time() - cpu_start
+            step(batch["features"], batch["labels"], sampler.draw(rng))
+        cpu_seconds += time.process_time() - start
         if after_epoch:
             after_epoch(model)
-    return model, seconds, cpu_seconds
+    return model, cpu_seconds
 
 
-def choose(head, examples, epochs):
-    """Returns the grid's best point on the last tenth of the examples."""
-    cut = len(examples) * 9 // 10
-    first, last = (
-        examples.take(np.arange(cut)),
-        examples.take(np.arange(cut, len(examples))),
+def try_settings(method, data, examples, learning_rate, dropout):
+    """Returns the best precision at 1 on held-out examples, its epoch and form."""
+    order = np.arange(len(examples))
+    if data.is_sorted:
+        order = np.random.default_rng(0).permutation(order)
+    cut = max(len(examples) * 9 // 10, len(examples) - VALIDATION_EXAMPLES)
+    first = order[: round(cut * data.tuning_share)]
+    held_out = examples.take(order[cut:])
+    curve = []
+    _, cpu_seconds = train(
+        method,
+        data,
+        examples.take(first),
+        {"learning_rate": learning_rate, "dropout": dropout, "epochs": data.epochs},
+        seed=0,
+        after_epoch=lambda model: curve.append(
+            measure(model, held_out, all_forms=False)
+        ),
     )
     found = []
-    for learning_rate, dropout in itertools.product(LEARNING_RATES, DROPOUTS):
-        curve = []
-        train(
-            head,
-            first,
-            epochs,
-            learning_rate,
-            dropout,
-            seed=0,
-            after_epoch=lambda model, curve=curve: curve.append(
-                precisions(model, last)
-            ),
-        )
-        for name in curve[0]:
-            values = np.array([epoch[name][0] for epoch in curve])
-            # Of three epochs each, since one epoch's precision is noisy.
-            smooth = np.convolve(values, np.ones(3) / 3, "valid")
-            best = int(smooth.argmax())
-            found.append(
-                {
-                    "validation": round(float(smooth[best]), 2),
-                    "learning_rate": learning_rate,
-                    "dropout": dropout,
-                    "epochs": best + 2,
-                    "aggregation": name,
-                }
-            )
-        print(head, found[-1], flush=True)
-    return max(found, key=lambda point: point["validation"])
+    for name in curve[0]:
+        values = np.array([epoch[name]["precision"][0] for epoch in curve])
+        # Of three epochs each, since one epoch's precision is noisy.
+        smooth = np.convolve(values, np.ones(3) / 3, "valid")
+        best = int(smooth.argmax())
+        found.append((round(float(smooth[best]), 2), best + 2, name))
+    validation, epochs, form = max(found)
+    return {
+        "learning_rate": learning_rate,
+        "dropout": dropout,
+        "validation": validation,
+        "epochs": epochs,
+        "form": form,
+        "cpu_seconds": round(cpu_seconds, 1),
+    }
+
+
+def tune(name, method, data, examples, results):
+    """Returns the best line of a family's tries, after those that are missing."""
+
+    def tried(learning_rate, dropout):
+        for line in lines(results):
+            if [line["set"], line["family"]] == [name, method.family] and [
+                line["learning_rate"],
+                line["dropout"],
+            ] == [learning_rate, dropout]:
+                return line
+        line = {"set": name, "family": method.family}
+        line |= try_settings(method, data, examples, learning_rate, dropout)
+        print(line, flush=True)
+        append(results, line)
+        return line
+
+    best = tried(LEARNING_RATE, DROPOUTS[0])
+    for factor in (2, 0.5):
+        before = best
+        line = tried(best["learning_rate"] * factor, DROPOUTS[0])
+        while line["validation"] > best["validation"]:
+            best = line
+            line = tried(best["learning_rate"] * factor, DROPOUTS[0])
+        if best is not before:
+            break
+    rate = best["learning_rate"]
+    others = [tried(rate, dropout) for dropout in DROPOUTS[1:]]
+    return max([best, *others], key=lambda line: line["validation"])
+
+
+def lines(path):
+    """Returns the lines of a file, none if there is no file."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def append(path, line):
+    """Adds a line to a file."""
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def run(name, method, data, examples, test, tuning, seeds):
+    """Returns the result line of a method."""
+    tuned = methods(data)
+    tuned = next(m for m in tuned.values() if m.family == method.family)
+    chosen = tune(name, tuned, data, examples, tuning)
+    settings = {key: chosen[key] for key in ("learning_rate", "dropout", "epochs")}
+    tests, cpu_seconds = [], []
+    for seed in range(seeds):
+        model, seconds = train(method, data, examples, settings, seed)
+        tests.append(measure(model, test))
+        cpu_seconds.append(round(seconds, 1))
+    form = chosen["form"] if method.family == MACH else "float32"
+    means = np.mean([found[form]["precision"] for found in tests], axis=0)
+    print(name, method.name, means.round(2), flush=True)
+    return {
+        "set": name,
+        "method": method.name,
+        "shape": method.shape,
+        "row_dim": method.row_dim or data.hidden_dim,
+        "num_labels": examples.num_labels,
+        "head_parameters": model.head_parameters,
+        **settings,
+        "form": form,
+        "test": tests,
+        "cpu_seconds": cpu_seconds,
+    }
 
 
 def main():
-    """Runs the heads that the command line asks for."""
+    """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--train", type=Path, required=True)
-    parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument(
-        "--heads",
-        nargs="*",
-        default=[ONE_VS_ALL, "4x100", "2x200", "8x50"],
-        help=f'"{ONE_VS_ALL}", or R and B as 4x100',
-    )
-    parser.add_argument("--epochs", type=int, default=20, help="at most")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("methods", nargs="*", help='such as "full", "mach 4x20"')
+    parser.add_argument("--data", type=Path, required=True, help="folder of folders")
+    parser.add_argument("--set", dest="sets", action="append", choices=list(SETS))
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS / "xc.jsonl")
+    parser.add_argument("--tuning", type=Path, default=RESULTS / "xc_tuning.jsonl")
     args = parser.parse_args()
-    examples = datasets.XMLRepository(args.train).read()
-    test = datasets.XMLRepository(args.test).read()
-    for text in args.heads:
-        done = args.results.read_text().splitlines() if args.results.exists() else []
-        key = [args.train.stem, text]
-        if any(json.loads(line)["key"] == key for line in done):
-            continue
-        head = text if text == ONE_VS_ALL else tuple(map(int, text.split("x")))
-        chosen = choose(head, examples, args.epochs)
-        size = examples.num_labels if head == ONE_VS_ALL else head[0] * head[1]
-        result = {
-            "key": key,
-            "head_parameters": size * (HIDDEN_DIM + 1),
-            **chosen,
-            "test": [],
-            "seconds": [],
-            "cpu_seconds": [],
-        }
-        for seed in range(args.seeds):
-            model, seconds, cpu_seconds = train(
-                head,
-                examples,
-                chosen["epochs"],
-                chosen["learning_rate"],
-                chosen["dropout"],
-                seed,
-            )
-            result["test"].append(precisions(model, test))
-            result["seconds"].append(round(seconds, 1))
-            result["cpu_seconds"].append(round(cpu_seconds, 1))
-        chosen_form = [p[chosen["aggregation"]] for p in result["test"]]
-        print(key, np.mean(chosen_form, axis=0), np.std(chosen_form, axis=0))
-        with args.results.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+    for name in args.sets or SETS:
+        data = SETS[name]
+        examples, test = (
+            datasets.XMLRepository(args.data / name / f"{data.files}_{part}.txt").read()
+            for part in ("train", "test")
+        )
+        of_set = methods(data)
+        for method in args.methods or of_set:
+            done = [(line["set"], line["method"]) for line in lines(args.results)]
+            if (name, method) not in done:
+                line = run(
+                    name,
+                    of_set[method],
+                    data,
+                    examples,
+                    test,
+                    args.tuning,
+                    args.seeds,
+                )
+                append(args.results, line)
 
 
 if __name__ == "__main__":

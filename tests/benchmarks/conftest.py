@@ -1,7 +1,9 @@
-"""Makes the scripts of the study of quality importable, as they are for each other."""
+"""Makes the scripts of the studies importable, as they are for each other."""
 
 import sys
 from pathlib import Path
 
-QUALITY = Path(__file__).parents[2] / "benchmarks" / "quality"
-sys.path.append(str(QUALITY))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+QUALITY = BENCHMARKS / "quality"
+MACH = BENCHMARKS / "mach"
+sys.path += [str(QUALITY), str(MACH)]
