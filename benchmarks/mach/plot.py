@@ -189,7 +189,7 @@ def main():
     if (RESULTS / "planned.json").exists():
         planned = json.loads((RESULTS / "planned.json").read_text())
         sections += xc_tables.planned_sections(planned, labels)
-        xc_tables.plot_planned(planned, labels, RESULTS / "planned.png")
+        xc_tables.plot_planned(planned, RESULTS / "planned.png")
     decode = json.loads((RESULTS / "decode.json").read_text())
     sections += ["## Memory and decoding", xc_tables.decode_table(decode)]
     (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")
