@@ -21,7 +21,7 @@ SOFTMAX_TIED = "full_tied"
 FAMILIES = {
     "full": ("softmax over all classes", "*", "black"),
     "sampled_full": ("sampled softmax, a row for each", "<", "tab:pink"),
-    "full_tied": ("the same, rows of the tower's table", "*", "tab:red"),
+    "full_tied": ("softmax over all, on the tower's rows", "*", "tab:red"),
     "in_batch_narrow": ("narrow rows, in-batch", "s", "tab:gray"),
     "in_batch_mach": ("hashed rows, in-batch", "o", "tab:blue"),
     "tied_mach": ("tower's rows + hashed rows, in-batch", "o", "tab:red"),
@@ -189,7 +189,7 @@ def main():
     if (RESULTS / "planned.json").exists():
         planned = json.loads((RESULTS / "planned.json").read_text())
         sections += xc_tables.planned_sections(planned, labels)
-        xc_tables.plot_planned(planned, labels, RESULTS / "planned.png")
+        xc_tables.plot_planned(planned, RESULTS / "planned.png")
     decode = json.loads((RESULTS / "decode.json").read_text())
     sections += ["## Memory and decoding", xc_tables.decode_table(decode)]
     (RESULTS / "tables.md").write_text("\n\n".join(sections) + "\n")

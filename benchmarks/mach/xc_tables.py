@@ -323,9 +323,9 @@ def trained_precision(rows):
     }
 
 
-def plot_planned(figures, rows, path):
-    """Errors against the planner's, and what they do to precision."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2))
+def plot_planned(figures, path):
+    """Errors against the planner's, and how often they change the first class."""
+    figure, (left, middle) = plt.subplots(1, 2, figsize=(9.5, 4.2))
     errors = figures["errors"]
     markers = dict(zip((2, 4, 8), "os^", strict=True))
     for num_repetitions, marker in markers.items():
@@ -368,35 +368,12 @@ def plot_planned(figures, rows, path):
             color=colour,
             label=form,
         )
-        right.plot(
-            outputs,
-            [100 * np.mean(row["precision"][form]) for row in of],
-            marker="s",
-            color=colour,
-            label=f"exact buckets, {form}",
-        )
     middle.set(
         xlabel="R B, with R = 4",
         ylabel="examples, percent",
         title="First class is another",
     )
-    trained = trained_precision(rows)
-    right.errorbar(
-        [np.prod(shape) for shape in trained],
-        [np.mean(values) for values in trained.values()],
-        [deviation(values) for values in trained.values()],
-        marker="^",
-        linestyle="",
-        color="black",
-        label="trained heads, all R",
-    )
-    right.axhline(
-        100 * figures["precision"], color="black", linewidth=0.8, label="softmax"
-    )
-    right.set(xlabel="R B", ylabel="P@1, percent", title="Precision")
     logarithmic(middle.xaxis)
-    logarithmic(right.xaxis)
     middle.legend(fontsize=8)
-    right.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
