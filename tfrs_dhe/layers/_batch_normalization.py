@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe._keras import is_legacy, keras
-from tfrs_dhe.layers._replicas import sum_over_replicas
+from tfrs_dhe.layers import _compiled_normalization
+from tfrs_dhe.layers._row_statistics import row_statistics
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
@@ -66,6 +67,7 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
         inputs: tf.Tensor,
         row_weights: tf.Tensor | None = None,
         training: bool | None = None,
+        compiled_with: str | None = None,
     ) -> tf.Tensor:
         """Normalizes by the batch in training, by the moving statistics else.
 
@@ -73,45 +75,41 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
           inputs: [rows, units].
           row_weights: [rows], how often each row counts; None counts each once.
           training: Whether to use, and learn from, the batch's statistics.
+          compiled_with: For training by programs of XLA: the activation that is one
+            with them, of `_compiled_normalization.ACTIVATIONS`. A name, as Keras
+            cannot write functions to a SavedModel.
 
         Returns:
-          [rows, units].
+          [rows, units], activated if `compiled_with` says so.
         """
-        if training and self.trainable:
-            mean, variance = self._batch_statistics(inputs, row_weights)
-        else:
+        if not (training and self.trainable):
             mean = tf.convert_to_tensor(self.moving_mean)
             variance = tf.convert_to_tensor(self.moving_variance)
+            return self._normalize(inputs, mean, variance)
+        if compiled_with is not None:
+            outputs, *statistics = _compiled_normalization.normalize(
+                inputs,
+                row_weights,
+                tf.convert_to_tensor(self.gamma),
+                tf.convert_to_tensor(self.beta),
+                self.epsilon,
+                compiled_with,
+            )
+            self._learn(*statistics)
+            return outputs
+        mean, variance, total = row_statistics(inputs, row_weights)
+        self._learn(mean, variance, total)
+        return self._normalize(inputs, mean, variance)
+
+    def _normalize(
+        self, inputs: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tf.Tensor:
         scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
         return inputs * scale + (self.beta - mean * scale)
 
-    def _batch_statistics(
-        self, inputs: tf.Tensor, row_weights: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        if row_weights is None:
-            count = tf.cast(tf.shape(inputs)[0], inputs.dtype)
-
-            def weighted(rows: tf.Tensor) -> tf.Tensor:
-                return rows
-
-        else:
-            weights = tf.cast(row_weights, inputs.dtype)[:, tf.newaxis]
-            count = tf.reduce_sum(weights)
-
-            def weighted(rows: tf.Tensor) -> tf.Tensor:
-                return weights * rows
-
-        sums = tf.reduce_sum(weighted(inputs), axis=0)
-        total, sums = sum_over_replicas([count, sums])
-        mean = tf.math.divide_no_nan(sums, total)
-        # Around the mean of all replicas, a second sum over them: the mean of squares
-        # less the square of the mean needs one, and loses digits.
-        squares = tf.math.squared_difference(inputs, mean)
-        (sums,) = sum_over_replicas([tf.reduce_sum(weighted(squares), axis=0)])
-        variance = tf.math.divide_no_nan(sums, total)
+    def _learn(self, mean: tf.Tensor, variance: tf.Tensor, total: tf.Tensor) -> None:
         self._update(self.moving_mean, mean, total)
         self._update(self.moving_variance, variance, total)
-        return mean, variance
 
     def _update(self, variable: Any, value: tf.Tensor, total: tf.Tensor) -> None:
         old = tf.convert_to_tensor(variable)

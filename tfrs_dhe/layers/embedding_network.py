@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import _arguments, _specs, _tape
+from tfrs_dhe.layers import _arguments, _compiled_normalization, _specs, _tape
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._mish import mish
@@ -234,19 +234,46 @@ class EmbeddingNetwork(keras.layers.Layer):
     def _decode(
         self, rows: tf.Tensor, row_weights: tf.Tensor | None, training: bool | None
     ) -> tf.Tensor:
+        if not self._compiles(rows, training):
+            return self._decode_rows(rows, row_weights, training, compiled=False)
+        padded, row_weights = _compiled_normalization.pad(rows, row_weights)
+        outputs = self._decode_rows(padded, row_weights, training, compiled=True)
+        return outputs[: tf.shape(rows)[0]] if padded is not rows else outputs
+
+    def _compiles(self, rows: tf.Tensor, training: bool | None) -> bool:
+        """Whether batch normalization and activation are programs of XLA."""
+        if self.normalization != "batch" or not training or not self.trainable:
+            return False
+        widths = self._hidden_dims(rows.shape[1])
+        return _compiled_normalization.is_useful(rows.shape[0], max(widths))
+
+    def _decode_rows(
+        self,
+        rows: tf.Tensor,
+        row_weights: tf.Tensor | None,
+        training: bool | None,
+        compiled: bool,
+    ) -> tf.Tensor:
         normalize_first = self.order == ORDERS[0]
+        # Other activations may be what XLA does not know.
+        is_fused = normalize_first and self.activation is mish
+        compiled_with = "mish" if is_fused else "none"
         *hidden, output = self._denses()
         for i, dense in enumerate(hidden):
             rows = dense(rows)
             if not normalize_first:
                 rows = self._activate(rows)
             if self.normalization == "batch":
-                normalization = getattr(self, f"normalization_{i}")
-                rows = normalization(rows, row_weights=row_weights, training=training)
+                rows = getattr(self, f"normalization_{i}")(
+                    rows,
+                    row_weights=row_weights,
+                    training=training,
+                    compiled_with=compiled_with if compiled else None,
+                )
             elif self.normalization == "layer":
                 rows = getattr(self, f"normalization_{i}")(rows)
             rows = tf.cast(rows, self.compute_dtype)
-            if normalize_first:
+            if normalize_first and not (compiled and is_fused):
                 rows = self._activate(rows)
         return output(rows)
 

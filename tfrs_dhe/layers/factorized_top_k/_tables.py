@@ -85,10 +85,16 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         """
         is_string = identifiers.dtype == tf.string
         with tf.device(DEVICE):
+            shape = buckets.shape
             self.buckets.assign(buckets)
-            lists = decoding.build_inverse_lists(self.buckets, self._num_buckets)
-            self.members.assign(lists.members)
-            self.offsets.assign(lists.offsets)
+            # A large catalogue is held once: nobody else has this array.
+            del buckets
+            self.members.assign(tf.zeros(shape, tf.int32))
+            self.offsets.assign(tf.zeros_like(self.offsets))
+            for r in range(shape[0]):
+                lists = decoding.lists_of_one(self.buckets[r], self._num_buckets)
+                self.members[r].assign(lists.members)
+                self.offsets[r].assign(lists.offsets)
             self._strings.assign(identifiers if is_string else tf.zeros(0, tf.string))
             self._integers.assign(
                 tf.zeros(0, tf.int64) if is_string else hashing.int64_keys(identifiers)

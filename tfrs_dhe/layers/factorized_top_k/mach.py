@@ -160,9 +160,7 @@ class MACH(TopK):
         if identifiers is None:
             identifiers = self._not_embeddings(candidates)
         identifiers = _identifiers.as_list("identifiers", identifiers)
-        table = self.head.bucket_table(identifiers)
-        self._warn_of_indistinguishable(identifiers, table, first_new=0)
-        self._tables.assign(identifiers, table)
+        self._tables.assign(identifiers, self._checked_table(identifiers))
         self._reset_tf_function_cache()
         return self
 
@@ -462,8 +460,18 @@ class MACH(TopK):
                 "`index_from_dataset` first, or restore a checkpoint of an index."
             )
 
+    def _checked_table(self, identifiers: tf.Tensor) -> np.ndarray:
+        """Returns the buckets of identifiers, with a warning if it is due."""
+        table = self.head.bucket_table(identifiers)
+        self._warn_of_indistinguishable(identifiers, table, first_new=0, stacklevel=4)
+        return table
+
     def _warn_of_indistinguishable(
-        self, identifiers: tf.Tensor, table: np.ndarray, first_new: int
+        self,
+        identifiers: tf.Tensor,
+        table: np.ndarray,
+        first_new: int,
+        stacklevel: int = 3,
     ) -> None:
         """Warns of groups in which there is a class from `first_new` on."""
         groups = [
@@ -482,5 +490,5 @@ class MACH(TopK):
             f"buckets as another one in all {len(table)} repetitions, so no query "
             f"tells them apart. They form {len(groups)} groups, such as: {examples}. "
             "`indistinguishable()` returns all; more repetitions or buckets help.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

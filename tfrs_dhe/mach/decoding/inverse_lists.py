@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -48,21 +49,8 @@ def build_inverse_lists(
             f"Received dtype {buckets.dtype.name} and shape {buckets.shape}."
         )
 
-    def lists_of_one(row: tf.Tensor) -> InverseLists:
-        row = tf.cast(row, tf.int32)
-        in_range = tf.reduce_all((row >= 0) & (row < num_buckets))
-        message = (
-            f"`buckets` must be numbers from 0 to num_buckets - 1 = {num_buckets - 1}."
-        )
-        with tf.control_dependencies([tf.debugging.Assert(in_range, [message])]):
-            # A stable sort keeps the classes of a bucket in ascending order.
-            members = tf.argsort(row, stable=True)
-        sizes = tf.math.bincount(row, minlength=num_buckets, maxlength=num_buckets)
-        offsets = tf.concat([[0], tf.cumsum(sizes)], axis=0)
-        return InverseLists(members, offsets)
-
     return tf.map_fn(
-        lists_of_one,
+        lambda row: lists_of_one(row, num_buckets),
         buckets,
         fn_output_signature=InverseLists(
             tf.TensorSpec(buckets.shape[1:], tf.int32),
@@ -71,3 +59,31 @@ def build_inverse_lists(
         # Repetitions side by side would need room for several sorts at once.
         parallel_iterations=1,
     )
+
+
+def lists_of_one(row: tf.Tensor, num_buckets: int) -> InverseLists:
+    """Returns the classes [K] of every bucket of one repetition, and offsets [B + 1].
+
+    Args:
+      row: Integers [K].
+      num_buckets: B.
+
+    Raises:
+      tf.errors.InvalidArgumentError: If a bucket is not within 0, ..., B - 1.
+    """
+    numbers = tf.cast(row, tf.int32)
+    in_range = tf.reduce_all((numbers >= 0) & (numbers < num_buckets))
+    message = (
+        f"`buckets` must be numbers from 0 to num_buckets - 1 = {num_buckets - 1}."
+    )
+    check = tf.debugging.Assert(in_range, [message])
+    # A stable sort keeps the classes of a bucket in ascending order.
+    if tf.executing_eagerly():
+        # NumPy sorts short integers by their digits, in a fifth of the time.
+        members = np.argsort(row.numpy(), kind="stable").astype(np.int32)
+    else:
+        with tf.control_dependencies([check]):
+            members = tf.argsort(numbers, stable=True)
+    sizes = tf.math.bincount(numbers, minlength=num_buckets, maxlength=num_buckets)
+    offsets = tf.concat([[0], tf.cumsum(sizes)], axis=0)
+    return InverseLists(members, offsets)

@@ -1,0 +1,184 @@
+"""Training that compiles itself: where it does, and that results stay the same."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfrs_dhe._keras import is_legacy, keras
+from tfrs_dhe.layers import (
+    EmbeddingNetwork,
+    _compiled_normalization,
+)
+
+WIDTH = 64
+#: The smallest number of rows that is compiled.
+LARGE = _compiled_normalization.MIN_SIZE // WIDTH
+RNG = np.random.default_rng(0)
+ROWS = RNG.normal(1, 2, [LARGE + 5, 8])
+#: Padding, distinct ids, and some that occur twice or more.
+WEIGHTS = RNG.integers(0, 4, LARGE + 5).astype(float)
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    """Sums in another order would hide a slight mistake in float32."""
+    before = keras.backend.floatx()
+    keras.backend.set_floatx("float64")
+    yield
+    keras.backend.set_floatx(before)
+
+
+def network_of(**arguments: Any) -> EmbeddingNetwork:
+    keras.utils.set_random_seed(0)
+    network = EmbeddingNetwork(3, WIDTH, num_hidden_layers=2, **arguments)
+    network.build((None, 8))
+    for weight in network.trainable_weights:
+        weight.assign(weight + noise(weight.shape))
+    return network
+
+
+def noise(shape: Any) -> np.ndarray:
+    return np.random.default_rng(len(shape)).normal(0, 0.1, shape)
+
+
+def train(network: EmbeddingNetwork, rows: tf.Tensor, weights: Any) -> list[tf.Tensor]:
+    """Outputs and all gradients of a call, and the statistics that it leaves."""
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        outputs = network(rows, training=True, row_weights=weights)
+        loss = tf.reduce_sum(tf.sin(outputs))
+    gradients = tape.gradient(loss, [rows, *network.trainable_weights])
+    statistics = [tf.identity(x) for x in network.non_trainable_weights]
+    return [outputs, *gradients, *statistics]
+
+
+def traced(network: EmbeddingNetwork, num_rows: int | None, weights: Any) -> Any:
+    return tf.function(
+        lambda rows: train(network, rows, weights),
+        input_signature=[tf.TensorSpec([num_rows, 8], tf.float64)],
+    )
+
+
+def op_by_op(function: Any, *arguments: Any) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_compiled_normalization, "is_useful", lambda *_: False)
+        return function(*arguments)
+
+
+def xla_functions(graph_def: Any) -> int:
+    """Counts what has to be compiled, in a graph and its functions."""
+    functions = [function.node_def for function in graph_def.library.function]
+    nodes = itertools.chain(graph_def.node, *functions)
+    return sum(node.attr["_XlaMustCompile"].b for node in nodes)
+
+
+def assert_equal(actual: list[Any], expected: list[Any]) -> None:
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "order", ["normalize_then_activate", "activate_then_normalize"]
+)
+@pytest.mark.parametrize("activation", ["mish", "tanh"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_results_are_those_op_by_op(order: str, activation: str, weights: Any) -> None:
+    arguments = {"order": order, "activation": activation}
+    rows = tf.constant(ROWS)
+    expected = op_by_op(train, network_of(**arguments), rows, weights)
+    assert_equal(train(network_of(**arguments), rows, weights), expected)
+    for num_rows in (len(ROWS), None):
+        function = traced(network_of(**arguments), num_rows, weights)
+        assert_equal(function(rows), expected)
+    graph = function.get_concrete_function().graph.as_graph_def()
+    assert xla_functions(graph) > 0
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 37])
+def test_few_rows_of_a_batch_of_any_size(num_rows: int) -> None:
+    rows = tf.constant(ROWS[:num_rows])
+    results = traced(network_of(), None, None)(rows)
+    assert_equal(results, op_by_op(train, network_of(), rows, None))
+
+
+def test_inside_of_a_compiled_step() -> None:
+    network = network_of()
+    step = tf.function(lambda rows: train(network, rows, WEIGHTS), jit_compile=True)
+    rows = tf.constant(ROWS)
+    assert_equal(step(rows), op_by_op(train, network_of(), rows, WEIGHTS))
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_second_derivative(in_graph: bool) -> None:
+    def curvature(network: EmbeddingNetwork, rows: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as outer:
+            outer.watch(rows)
+            with tf.GradientTape() as inner:
+                inner.watch(rows)
+                loss = tf.reduce_sum(tf.sin(network(rows, training=True)))
+            slope = inner.gradient(loss, rows)
+            length = tf.reduce_sum(slope * slope)
+        return outer.gradient(length, rows)
+
+    rows = tf.constant(ROWS)
+    expected = op_by_op(curvature, network_of(), rows)
+    network = network_of()
+    function = tf.function(curvature) if in_graph else curvature
+    assert_equal([function(network, rows)], [expected])
+
+
+def test_replicas_accelerators_and_small_batches_are_not_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_useful = _compiled_normalization.is_useful
+    assert is_useful(LARGE, WIDTH)
+    assert is_useful(None, WIDTH)
+    assert not is_useful(LARGE - 1, WIDTH)
+    assert not is_useful(None, WIDTH - 1)
+    monkeypatch.setattr(_compiled_normalization, "_has_accelerator", lambda: True)
+    assert not is_useful(LARGE, WIDTH)
+
+
+@pytest.mark.parametrize("training", [False, None])
+def test_inference_is_not_compiled(training: bool | None) -> None:
+    network = network_of()
+    function = tf.function(lambda rows: network(rows, training=training))
+    concrete = function.get_concrete_function(tf.TensorSpec([None, 8], tf.float64))
+    assert xla_functions(concrete.graph.as_graph_def()) == 0
+
+
+def test_a_saved_model_holds_no_program(tmp_path: Path) -> None:
+    """Neither one that was trained before, nor the training functions Keras saves."""
+    model = keras.Sequential([keras.Input((8,)), network_of()])
+    model.compile("sgd", "mse")
+    model.fit(ROWS, np.zeros([len(ROWS), 3]), batch_size=len(ROWS), verbose=0)
+    if is_legacy:
+        model.save(tmp_path / "keras", save_format="tf")
+    else:
+        model.export(tmp_path / "keras", verbose=False)
+    module = tf.Module()
+    module.model = model
+    module.train = tf.function(
+        lambda rows: model(rows, training=True),
+        input_signature=[tf.TensorSpec([None, 8], tf.float64)],
+    )
+    assert xla_functions(module.train.get_concrete_function().graph.as_graph_def()) > 0
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    for name in ("keras", "module"):
+        file = tmp_path / name / "saved_model.pb"
+        saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        assert xla_functions(saved.meta_graphs[0].graph_def) == 0
+
+
+def test_programs_are_few_and_hardly_too_large() -> None:
+    sizes = tf.range(512, 1025)
+    padded = tf.map_fn(_compiled_normalization._padded_size, sizes).numpy()
+    assert len(set(padded)) <= 10
+    assert np.all(padded >= sizes)
+    assert np.all(padded <= 1.125 * sizes.numpy())
