@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import (
     EmbeddingNetwork,
+    _compilation,
     _compiled_normalization,
 )
 
@@ -29,9 +30,15 @@ WEIGHTS = RNG.integers(0, 4, LARGE + 5).astype(float)
 def float64() -> Iterator[None]:
     """Sums in another order would hide a slight mistake in float32."""
     before = keras.backend.floatx()
-    keras.backend.set_floatx("float64")
+    set_float_type("float64")
     yield
-    keras.backend.set_floatx(before)
+    set_float_type(before)
+
+
+def set_float_type(dtype: str) -> None:
+    keras.backend.set_floatx(dtype)
+    # In Keras 3 a policy that was once set does not follow.
+    keras.mixed_precision.set_global_policy(dtype)
 
 
 def network_of(**arguments: Any) -> EmbeddingNetwork:
@@ -141,7 +148,7 @@ def test_replicas_accelerators_and_small_batches_are_not_compiled(
     assert is_useful(None, WIDTH)
     assert not is_useful(LARGE - 1, WIDTH)
     assert not is_useful(None, WIDTH - 1)
-    monkeypatch.setattr(_compiled_normalization, "_has_accelerator", lambda: True)
+    monkeypatch.setattr(_compilation, "_has_accelerator", lambda: True)
     assert not is_useful(LARGE, WIDTH)
 
 
@@ -174,11 +181,3 @@ def test_a_saved_model_holds_no_program(tmp_path: Path) -> None:
         file = tmp_path / name / "saved_model.pb"
         saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
         assert xla_functions(saved.meta_graphs[0].graph_def) == 0
-
-
-def test_programs_are_few_and_hardly_too_large() -> None:
-    sizes = tf.range(512, 1025)
-    padded = tf.map_fn(_compiled_normalization._padded_size, sizes).numpy()
-    assert len(set(padded)) <= 10
-    assert np.all(padded >= sizes)
-    assert np.all(padded <= 1.125 * sizes.numpy())

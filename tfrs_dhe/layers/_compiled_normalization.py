@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-# Neither question has a public name: whether a function is traced for an export, and
-# how to keep eager operations off the tapes.
+# No public name keeps eager operations off the tapes.
 from tensorflow.python.eager import record
-from tensorflow.python.saved_model import save_context
 
-from tfrs_dhe.layers import _tape
+from tfrs_dhe.layers import _compilation, _tape
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers._row_statistics import row_statistics
 
@@ -43,23 +41,15 @@ class Normalized(NamedTuple):
 def is_useful(num_rows: int | None, units: int) -> bool:
     """Returns whether what trains now may be compiled, and is large enough.
 
-    An export may not hold XLA programs, as servers may not have XLA. Replicas have to
-    meet in the middle, which these programs do not. Where there are accelerators, XLA
-    is asked for by `jit_compile` of the whole step.
+    Replicas have to meet in the middle, which these programs do not.
     """
     context = tf.distribute.get_replica_context()
     is_alone = context is None or context.num_replicas_in_sync == 1
-    if not is_alone or save_context.in_save_context() or _has_accelerator():
+    if not is_alone or not _compilation.is_allowed():
         return False
     if num_rows is None:
         return units >= MIN_UNITS
     return num_rows * units >= MIN_SIZE
-
-
-@functools.cache
-def _has_accelerator() -> bool:
-    kinds = {device.device_type for device in tf.config.list_physical_devices()}
-    return kinds != {"CPU"}
 
 
 def pad(
@@ -78,15 +68,8 @@ def pad(
     size = tf.shape(rows)[0]
     if row_weights is None:
         row_weights = tf.ones([size], rows.dtype)
-    padding = _padded_size(size) - size
+    padding = _compilation.padded_size(size) - size
     return tf.pad(rows, [[0, padding], [0, 0]]), tf.pad(row_weights, [[0, padding]])
-
-
-def _padded_size(size: tf.Tensor) -> tf.Tensor:
-    """Rounds up to one of at most nine sizes between a power of two and the next."""
-    log2 = tf.math.log(tf.cast(tf.maximum(size, 1), tf.float32)) / tf.math.log(2.0)
-    step = tf.bitwise.left_shift(1, tf.maximum(tf.cast(log2, tf.int32) - 3, 0))
-    return (size + step - 1) // step * step
 
 
 def normalize(
