@@ -830,3 +830,12 @@ if tfrs is not None:
         metric = tfrs.metrics.FactorizedTopK(candidates=make_index())
         with pytest.raises(ValueError, match="does not return exact results"):
             metric.update_state(queries(), queries())
+
+
+def test_reading_the_lists_does_not_copy_them() -> None:
+    """It would cost every query all R x K numbers: see `Tables`."""
+    tables = empty_index().index(STRINGS)._tables
+    for variable in (tables.members, tables.offsets, tables.buckets):
+        first, second = tf.convert_to_tensor(variable), tf.convert_to_tensor(variable)
+        places = [np.asarray(memoryview(x)).ctypes.data for x in (first, second)]
+        assert places[0] == places[1]

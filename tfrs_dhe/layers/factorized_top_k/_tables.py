@@ -85,21 +85,31 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         """
         is_string = identifiers.dtype == tf.string
         with tf.device(DEVICE):
-            shape = buckets.shape
             self.buckets.assign(buckets)
             # A large catalogue is held once: nobody else has this array.
             del buckets
-            self.members.assign(tf.zeros(shape, tf.int32))
-            self.offsets.assign(tf.zeros_like(self.offsets))
-            for r in range(shape[0]):
-                lists = decoding.lists_of_one(self.buckets[r], self._num_buckets)
-                self.members[r].assign(lists.members)
-                self.offsets[r].assign(lists.offsets)
+            self._assign_lists()
             self._strings.assign(identifiers if is_string else tf.zeros(0, tf.string))
             self._integers.assign(
                 tf.zeros(0, tf.int64) if is_string else hashing.int64_keys(identifiers)
             )
             self._dtype.assign(identifiers.dtype.as_datatype_enum)
+
+    def _assign_lists(self) -> None:
+        """Sorts the classes by bucket, one repetition after another."""
+        num_repetitions = self.buckets.shape[0]
+        # Filled in place, and then handed over. To assign to the slices of a variable
+        # makes TensorFlow copy the whole of it whenever it is read from then on: all
+        # R x K numbers for every query.
+        members = tf.raw_ops.Empty(shape=tf.shape(self.buckets), dtype=tf.int32)
+        offsets = []
+        for r in range(num_repetitions):
+            lists = decoding.lists_of_one(self.buckets[r], self._num_buckets)
+            row = tf.expand_dims(lists.members, 0)
+            members = tf.raw_ops.InplaceUpdate(x=members, i=[r], v=row)
+            offsets.append(lists.offsets)
+        self.members.assign(members)
+        self.offsets.assign(tf.stack(offsets))
 
     def save(self, store: MutableMapping[str, Any]) -> None:
         """Writes arrays of numbers from which `load` makes the same tables."""
