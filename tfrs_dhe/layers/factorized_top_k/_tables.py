@@ -93,8 +93,9 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
             self.offsets.assign(tf.zeros_like(self.offsets))
             for r in range(shape[0]):
                 lists = decoding.lists_of_one(self.buckets[r], self._num_buckets)
-                self.members[r].assign(lists.members)
-                self.offsets[r].assign(lists.offsets)
+                # In place; to assign to a slice would read, and so copy, the whole.
+                self.members.scatter_update(_row(lists.members, r))
+                self.offsets.scatter_update(_row(lists.offsets, r))
             self._strings.assign(identifiers if is_string else tf.zeros(0, tf.string))
             self._integers.assign(
                 tf.zeros(0, tf.int64) if is_string else hashing.int64_keys(identifiers)
@@ -131,6 +132,10 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         else:
             identifiers = tf.cast(np.asarray(store["integers"]), dtype)
         self.assign(identifiers, np.asarray(store["buckets"]))
+
+
+def _row(values: tf.Tensor, number: int) -> tf.IndexedSlices:
+    return tf.IndexedSlices(tf.expand_dims(values, 0), tf.constant([number]))
 
 
 def _variable(name: str, shape: list[int | None], dtype: tf.DType) -> tf.Variable:
