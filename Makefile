@@ -23,7 +23,7 @@ help:
 	@echo "make test-tpu  compile whole training steps for a TPU, with its compiler"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
-	@echo "make bench  measure the speed of hashing, encoding and decoding"
+	@echo "make bench  measure the speed of hashing, encoding, training and decoding (16 GB)"
 	@echo "make bench-scale  measure compiled and mixed precision training, report on TPU"
 	@echo "make bench-serving  measure the latency of exports, without Python"
 
@@ -74,6 +74,10 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed/mach_decoding.py --output benchmarks/speed/results/mach_decoding.json
 	$(BIN)/python benchmarks/speed/inference.py --output benchmarks/speed/results/inference.json
 	$(BIN)/python benchmarks/speed/materialized.py --output benchmarks/speed/results/materialized.json
+	$(BIN)/python benchmarks/speed/decoder.py --output benchmarks/speed/results/decoder.json
+	$(BIN)/python benchmarks/speed/mach_head.py --output benchmarks/speed/results/mach_head.json
+	$(BIN)/python benchmarks/speed/two_towers.py --output benchmarks/speed/results/two_towers.json
+	$(BIN)/python benchmarks/speed/mach_scale.py --output benchmarks/speed/results/mach_scale.json
 	$(BIN)/python benchmarks/speed/plot.py
 
 # At the figures of the README of benchmarks/speed; the compiler for a TPU takes minutes.

@@ -132,7 +132,7 @@ def measure_mach(args: argparse.Namespace) -> dict[str, Any]:
 
                 return tf.function(call)
 
-            functions = {method: ask(method) for method in ("certified", "auto")}
+            functions = {"certified": ask("certified")}
             if batch_size * args.num_classes <= args.max_scored:
                 functions["score_all"] = ask("score_all")
             row = {"query": query, "k": k, "batch_size": batch_size}

@@ -108,7 +108,82 @@ def plot_mach_decoding() -> None:
     save(figure, "mach_decoding")
 
 
+def plot_decoder() -> None:
+    """Time of a training step of the decoder, of every way, over its products."""
+    result = load("decoder")
+    rows = result["rows"]
+    figure, axes = plt.subplots(figsize=(8, 3.5))
+    times = [row["seconds"] * 1e3 for row in rows]
+    bars = axes.barh([row["step"] for row in rows], times)
+    labels = [f"{row['ratio_to_products']:.2f}" for row in rows]
+    axes.bar_label(bars, labels, fontsize=8, padding=2)
+    axes.axvline(1.4 * times[0], color="black", linewidth=0.8, linestyle="--")
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("ms, and times the matrix products (dashed: 1.4)")
+    axes.set_title(
+        f"Forward and backward, {result['num_layers']} layers of {result['width']}, "
+        f"batch {result['batch_size']}, {result['cpus']} CPU cores"
+    )
+    save(figure, "decoder")
+
+
+def plot_mach_scale() -> None:
+    """Time of a query by the number of classes, of every method."""
+    result = load("mach_scale")
+    queries: dict[tuple[str, int], dict[str, list[tuple[int, float]]]] = {}
+    for num_classes, parts in result["results"].items():
+        for row in (row for part in parts for row in part["rows"]):
+            if row["batch_size"] == 1:
+                lines = queries.setdefault((row["query"], row["k"]), {})
+                point = int(num_classes), row["seconds"] * 1e3
+                lines.setdefault(row["method"], []).append(point)
+    figure, both = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for axes, ((query, k), lines) in zip(both, queries.items(), strict=True):
+        for method, points in lines.items():
+            axes.loglog(*zip(*sorted(points), strict=True), marker="o", label=method)
+        axes.set_xlabel("number of classes")
+        axes.set_title(f"{query} query, top {k}")
+        axes.grid(alpha=0.3)
+    both[0].set_ylabel("ms")
+    both[0].legend()
+    figure.suptitle(
+        f"One query, B = {result['num_buckets']:,}, R = {result['num_repetitions']}; "
+        f"vectors of d = {result['dim']}, {result['cpus']} CPU cores"
+    )
+    save(figure, "mach_scale")
+
+
+def plot_memory() -> None:
+    """Time and peak memory of training steps, of what they are compared with."""
+    cases = {
+        "MACH head": ("mach_head", "head"),
+        "two towers": ("two_towers", "model"),
+    }
+    figure, both = plt.subplots(1, 2, figsize=(9, 3))
+    bars = [
+        (f"{title}: {row[key]}", row)
+        for title, (name, key) in cases.items()
+        for row in load(name)["rows"]
+    ]
+    for axes, unit, of_row in (
+        (both[0], "ms a step", lambda row: row["seconds"] * 1e3),
+        (both[1], "peak memory, GB", lambda row: row["peak_bytes"] / 1e9),
+    ):
+        values = [of_row(row) for _, row in bars]
+        drawn = axes.barh([label for label, _ in bars], values)
+        axes.bar_label(drawn, fmt="%.3g", fontsize=8, padding=2)
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.set_xlabel(unit)
+    both[1].set_yticks([])
+    save(figure, "training_memory")
+
+
 if __name__ == "__main__":
     plot_cityhash()
     plot_encoding()
     plot_mach_decoding()
+    plot_decoder()
+    plot_mach_scale()
+    plot_memory()
