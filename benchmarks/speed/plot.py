@@ -122,8 +122,8 @@ def plot_decoder() -> None:
     axes.margins(x=0.1)
     axes.set_xlabel("ms, and times the matrix products (dashed: 1.4)")
     axes.set_title(
-        f"Forward and backward, {result['num_layers']} layers of {result['width']}, "
-        f"batch {result['batch_size']}, {result['cpus']} CPU cores"
+        f"Forward and backward, {result['num_layers']} x {result['width']}, "
+        f"batch {result['batch_size']}, {result['cpus']} cores"
     )
     save(figure, "decoder")
 
@@ -172,7 +172,9 @@ def plot_memory() -> None:
     ):
         values = [of_row(row) for _, row in bars]
         drawn = axes.barh([label for label, _ in bars], values)
-        axes.bar_label(drawn, fmt="%.3g", fontsize=8, padding=2)
+        # Three digits, and thousands of milliseconds as they are.
+        labels = [f"{v:,.0f}" if v >= 100 else f"{v:.2f}" for v in values]
+        axes.bar_label(drawn, labels, fontsize=8, padding=2)
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.set_xlabel(unit)

@@ -25,8 +25,8 @@ class DenseHashEncoding(keras.layers.Layer):
     cosine, whose last digits depend on the compiler.
 
     On a CPU, large uniform encodings are compiled by XLA in eager mode and where a
-    graph is traced with training=True, which takes a tenth of the time and 60 ms once
-    for a size. Exports, and whatever else is traced, hold stock ops alone. Set the
+    graph is traced with training=True, which takes a seventh of the time, and 60 ms
+    once for a size. Exports, and whatever else is traced, hold stock ops alone. Set the
     attribute `jit_compile` to False to have it so everywhere.
 
     Example:
