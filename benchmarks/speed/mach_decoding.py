@@ -15,7 +15,6 @@ With `--costs` it prints the constants of `tfrs_dhe/mach/decoding/cost.py` inste
 import argparse
 import json
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from timing import Times, conditions, median_times
+from timing import Times, conditions, median_times, peak_memory
 
 from tfrs_dhe import mach
 from tfrs_dhe.mach.decoding import InverseLists, TopK, build_inverse_lists, top_k
@@ -96,11 +95,6 @@ class Index:
         merged = [np.bincount(row, p, self.num_buckets) for row in self.table]
         noise = generator.normal(0, 0.5, (len(merged), self.num_buckets))
         return np.log(np.maximum(merged, 1e-12)) + noise
-
-
-def peak_memory() -> int:
-    """Bytes that the process has ever held at a time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def cases(quick: bool) -> Iterator[tuple[int, int, str, str]]:

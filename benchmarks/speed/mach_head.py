@@ -8,7 +8,6 @@ of its own, which reports the most memory it ever held, by step and state togeth
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 
 from tfrs_dhe import mach
 from tfrs_dhe._keras import keras
@@ -76,11 +75,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "peak_bytes": peak_memory(),
         "peak_bytes_before": before,
     }
-
-
-def peak_memory() -> int:
-    """Bytes that the process has ever held at a time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

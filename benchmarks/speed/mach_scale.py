@@ -30,8 +30,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 
 import numpy as np
 import tensorflow as tf
-from mach_decoding import peak_memory
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 
 from tfrs_dhe import mach
 from tfrs_dhe._keras import tfrs

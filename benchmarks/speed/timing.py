@@ -1,6 +1,7 @@
-"""What the speed benchmarks share: the clock and the conditions."""
+"""What the speed benchmarks share: the clock, memory and the conditions."""
 
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -50,6 +51,11 @@ def median_times(
         name: Times(*(statistics.median(column) for column in zip(*rows, strict=True)))
         for name, rows in taken.items()
     }
+
+
+def peak_memory() -> int:
+    """Bytes that the process has ever held at a time."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def conditions() -> dict[str, Any]:

@@ -10,7 +10,6 @@ weights, Adam's two numbers for each of them, and what a step needs besides.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 from training_steps import Retrieval, Sizes, make_batch, tfrs
 
 from tfrs_dhe._keras import keras
@@ -72,11 +71,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "peak_bytes": peak_memory(),
         "peak_bytes_before": before,
     }
-
-
-def peak_memory() -> int:
-    """Bytes that the process has ever held at a time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from tests.analysis.pictures import assert_picture
 from tfrs_dhe.analysis import compare_encodings, encoding_properties
 from tfrs_dhe.layers import DeepHashEmbedding, DenseHashEncoding
 
-# Kang et al., KDD 2021, table 2: U, E-S, H-D, H-S.
+# U, E-S, H-D, H-S, by the definitions of Kang et al., KDD 2021, section 3.1.
 TABLE = {
     "identity": (True, False, False, True),
     "binary": (True, False, False, True),

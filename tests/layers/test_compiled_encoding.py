@@ -1,14 +1,13 @@
 """Encodings that compile themselves: where they do, and that no bit changes."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
+from tests.layers.programs import saved_xla_functions, xla_functions
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import (
     DeepHashEmbedding,
@@ -35,13 +34,6 @@ def op_by_op(layer: DenseHashEncoding, ids: tf.Tensor) -> np.ndarray:
 
 def bits(values: Any) -> np.ndarray:
     return np.asarray(values).view(np.int32)
-
-
-def xla_functions(graph_def: Any) -> int:
-    """Counts what has to be compiled, in a graph and its functions."""
-    functions = [function.node_def for function in graph_def.library.function]
-    nodes = itertools.chain(graph_def.node, *functions)
-    return sum(node.attr["_XlaMustCompile"].b for node in nodes)
 
 
 def traced(layer: Any, training: bool | None, size: int | None = None) -> Any:
@@ -141,6 +133,4 @@ def test_a_saved_model_holds_no_program(tmp_path: Path) -> None:
     )
     tf.saved_model.save(module, str(tmp_path / "module"))
     for name in ("keras", "module"):
-        file = tmp_path / name / "saved_model.pb"
-        saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-        assert xla_functions(saved.meta_graphs[0].graph_def) == 0
+        assert saved_xla_functions(tmp_path / name) == 0

@@ -1,6 +1,5 @@
 """Training that compiles itself: where it does, and that results stay the same."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
+from tests.layers.programs import saved_xla_functions, xla_functions
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import (
     EmbeddingNetwork,
@@ -76,13 +75,6 @@ def op_by_op(function: Any, *arguments: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_compiled_normalization, "is_useful", lambda *_: False)
         return function(*arguments)
-
-
-def xla_functions(graph_def: Any) -> int:
-    """Counts what has to be compiled, in a graph and its functions."""
-    functions = [function.node_def for function in graph_def.library.function]
-    nodes = itertools.chain(graph_def.node, *functions)
-    return sum(node.attr["_XlaMustCompile"].b for node in nodes)
 
 
 def assert_equal(actual: list[Any], expected: list[Any]) -> None:
@@ -178,6 +170,4 @@ def test_a_saved_model_holds_no_program(tmp_path: Path) -> None:
     assert xla_functions(module.train.get_concrete_function().graph.as_graph_def()) > 0
     tf.saved_model.save(module, str(tmp_path / "module"))
     for name in ("keras", "module"):
-        file = tmp_path / name / "saved_model.pb"
-        saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-        assert xla_functions(saved.meta_graphs[0].graph_def) == 0
+        assert saved_xla_functions(tmp_path / name) == 0
