@@ -28,8 +28,9 @@ from timing import Times, conditions, median_times, peak_memory
 
 from tfrs_dhe import mach
 from tfrs_dhe.mach.decoding import InverseLists, TopK, build_inverse_lists, top_k
-from tfrs_dhe.mach.decoding.listing import list_classes
-from tfrs_dhe.mach.decoding.sum_bound import SumBound
+from tfrs_dhe.mach.decoding.high_values import high_values
+from tfrs_dhe.mach.decoding.pair_listing import find, plan
+from tfrs_dhe.mach.decoding.pair_search import two_that_reach
 
 METHODS = ("score_all", "certified", "auto")
 #: How many likely classes a query has.
@@ -191,13 +192,16 @@ def costs(repeats: int) -> dict[str, float]:
 
     def of_listing(num_buckets: int) -> tuple[float, int]:
         level = tf.math.top_k(tf.reshape(values, [-1]), num_buckets).values[-1]
-        thresholds = tf.fill([num_repetitions], level)
+        thresholds = tf.cast(tf.fill([num_repetitions], level), tf.float64)
 
         @tf.function(autograph=False)
-        def listed(values: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            bound = SumBound(values, "mean_log_probability")
-            limit = tf.constant(10**9, tf.int64)
-            return list_classes(values, index.lists, bound, thresholds, limit)
+        def listed(values: tf.Tensor) -> tf.Tensor:
+            wanted = two_that_reach(values, thresholds)
+            high = high_values(values, 1)
+            reading = plan(wanted, index.lists, high)
+            everything = tf.constant(True)
+            tables = index.buckets, index.lists
+            return find(wanted, reading, everything, values, *tables, high)
 
         return nanoseconds(listed, values), num_buckets * num_classes
 

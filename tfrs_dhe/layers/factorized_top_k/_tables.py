@@ -104,7 +104,8 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         members = tf.raw_ops.Empty(shape=tf.shape(self.buckets), dtype=tf.int32)
         offsets = []
         for r in range(num_repetitions):
-            lists = decoding.lists_of_one(self.buckets[r], self._num_buckets)
+            other = self.buckets[decoding.partner(r, num_repetitions)]
+            lists = decoding.lists_of_one(self.buckets[r], other, self._num_buckets)
             row = tf.expand_dims(lists.members, 0)
             members = tf.raw_ops.InplaceUpdate(x=members, i=[r], v=row)
             offsets.append(lists.offsets)

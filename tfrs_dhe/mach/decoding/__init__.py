@@ -4,6 +4,7 @@ from tfrs_dhe.mach.decoding.inverse_lists import (
     InverseLists,
     build_inverse_lists,
     lists_of_one,
+    partner,
 )
 from tfrs_dhe.mach.decoding.result import TopK
 from tfrs_dhe.mach.decoding.top_k import METHODS, top_k
@@ -14,5 +15,6 @@ __all__ = [
     "TopK",
     "build_inverse_lists",
     "lists_of_one",
+    "partner",
     "top_k",
 ]

@@ -12,28 +12,41 @@ from tfrs_dhe.mach.decoding.sizes import Size, as_float, at_least, at_most
 
 #: Scoring every class: each of its R buckets is looked up once for all queries, and
 #: gives a value to each of them.
-LOOK_UP = 4.0
-ADD_VALUE = 1.8
+LOOK_UP = 5.3
+ADD_VALUE = 2.6
 #: Certifying: to start, to read through the R B values of a query, and to list an
 #: entry, that is a class of one of its best buckets.
-START = 1_200_000.0
-READ_VALUE = 6.0
-LIST_ENTRY = 85.0
-#: Scoring one class by itself costs as much as listing so many entries.
-ENTRIES_PER_CLASS = 4
+START = 2_500_000.0
+READ_VALUE = 5.1
+LIST_ENTRY = 82.0
+#: Scoring one class by itself costs as much as listing so many entries, and so much
+#: looking up a pair of buckets does.
+ENTRIES_PER_CLASS = 8
+ENTRIES_PER_LOOKUP = 15
 
-#: A search begins with so many buckets per repetition, or that part of k if it is
-#: more. With fewer, too little would be known of the top k to find some of them.
-FIRST_BUCKETS = 16
-PART_OF_K = 3
-#: How many times more buckets each round looks at than the one before.
+#: How many times more buckets each round of a search looks at than the one before.
 GROWTH = 4
+#: What a search lists altogether, in terms of its first round: one that counts mostly
+#: needs a second round, one for pairs does not.
+ROUNDS_OF_COUNTS = 8.0
+ROUNDS_OF_PAIRS = 1.5
 
 
-def first_buckets(num_repetitions: int, num_buckets: int, k: Size) -> Size:
-    """Returns how many buckets the first round of a search looks at."""
-    each = at_most(at_least(FIRST_BUCKETS, k // PART_OF_K), num_buckets)
-    return num_repetitions * each
+def first_of_counts(k: Size, num_buckets: int) -> Size:
+    """Returns how many buckets of a repetition a search that counts begins with.
+
+    With fewer than these, too little would be known of the top k to find some of them.
+    """
+    return at_most(at_least(16, k // 3), num_buckets)
+
+
+def first_of_pairs(k: Size, num_buckets: int) -> Size:
+    """Returns how many buckets of a repetition a search for pairs begins with.
+
+    With a few more than k, most top k are proven at once. But among an eighth of all
+    buckets a class has a pair by chance too often.
+    """
+    return at_most(at_least(4, k + k // 5), max(num_buckets // 8, 1))
 
 
 def scoring(
@@ -46,17 +59,23 @@ def scoring(
 
 
 def searching(
-    num_repetitions: int, num_buckets: int, num_classes: Size, k: Size
+    num_repetitions: int, num_buckets: int, num_classes: Size, k: Size, counts: bool
 ) -> tf.Tensor | float:
-    """Returns from which cost per query of scoring all a search is worth a try.
+    """Returns the cost of a search for one query.
 
-    Many end in their first round. But where a second one would have to list more
-    than is worthwhile, those that do not end are in vain.
+    Args:
+      num_repetitions: R.
+      num_buckets: B.
+      num_classes: K.
+      k: From 1 to K.
+      counts: Whether it counts, or looks for pairs.
     """
-    first = as_float(first_buckets(num_repetitions, num_buckets, k))
-    entries = GROWTH * first * as_float(num_classes) / num_buckets
+    first = (first_of_counts if counts else first_of_pairs)(k, num_buckets)
+    rounds = ROUNDS_OF_COUNTS if counts else ROUNDS_OF_PAIRS
+    size = as_float(num_classes) / num_buckets
+    entries = rounds * num_repetitions * as_float(first) * size
     values = num_repetitions * num_buckets
-    return START + READ_VALUE * values + 2 * LIST_ENTRY * entries
+    return START + READ_VALUE * values + LIST_ENTRY * entries
 
 
 def worthwhile_entries(cost: tf.Tensor | float) -> tf.Tensor | float:

@@ -5,12 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe.mach.decoding.sizes import Size, at_most, size
+
 
 class InverseLists(NamedTuple):
     """The classes of every bucket, as the rows of a ragged table per repetition.
 
     Bucket b of repetition r holds the classes
-    `members[r, offsets[r, b]:offsets[r, b + 1]]`, in ascending order.
+    `members[r, offsets[r, b]:offsets[r, b + 1]]`, in ascending order of their bucket in
+    the `partner` of r, and of the classes where that is the same.
 
     Attributes:
       members: tf.int32 [R, K], in each row all classes, sorted by bucket.
@@ -19,6 +22,11 @@ class InverseLists(NamedTuple):
 
     members: tf.Tensor
     offsets: tf.Tensor
+
+
+def partner(repetition: Size, num_repetitions: Size) -> Size:
+    """Returns the other repetition of a pair; of the last one, if R is odd, itself."""
+    return at_most(repetition ^ 1, num_repetitions - 1)
 
 
 def build_inverse_lists(
@@ -49,9 +57,15 @@ def build_inverse_lists(
             f"Received dtype {buckets.dtype.name} and shape {buckets.shape}."
         )
 
+    num_repetitions = size(buckets, 0)
+
+    def of_repetition(r: tf.Tensor) -> InverseLists:
+        other = buckets[partner(r, num_repetitions)]
+        return lists_of_one(buckets[r], other, num_buckets)
+
     return tf.map_fn(
-        lambda row: lists_of_one(row, num_buckets),
-        buckets,
+        of_repetition,
+        tf.range(num_repetitions),
         fn_output_signature=InverseLists(
             tf.TensorSpec(buckets.shape[1:], tf.int32),
             tf.TensorSpec([num_buckets + 1], tf.int32),
@@ -61,11 +75,12 @@ def build_inverse_lists(
     )
 
 
-def lists_of_one(row: tf.Tensor, num_buckets: int) -> InverseLists:
+def lists_of_one(row: tf.Tensor, other: tf.Tensor, num_buckets: int) -> InverseLists:
     """Returns the classes [K] of every bucket of one repetition, and offsets [B + 1].
 
     Args:
-      row: Integers [K].
+      row: Integers [K], the buckets.
+      other: Integers [K], those of the repetition's partner.
       num_buckets: B.
 
     Raises:
@@ -77,13 +92,20 @@ def lists_of_one(row: tf.Tensor, num_buckets: int) -> InverseLists:
         f"`buckets` must be numbers from 0 to num_buckets - 1 = {num_buckets - 1}."
     )
     check = tf.debugging.Assert(in_range, [message])
-    # A stable sort keeps the classes of a bucket in ascending order.
+    # Stable sorts, of which the second one keeps the order of the first.
     if tf.executing_eagerly():
         # NumPy sorts short integers by their digits, in a fifth of the time.
-        members = np.argsort(row.numpy(), kind="stable").astype(np.int32)
+        members = _argsort(other.numpy())
+        members = members[_argsort(row.numpy()[members])]
     else:
         with tf.control_dependencies([check]):
-            members = tf.argsort(numbers, stable=True)
+            members = tf.argsort(tf.cast(other, tf.int32), stable=True)
+        of_members = tf.gather(numbers, members)
+        members = tf.gather(members, tf.argsort(of_members, stable=True))
     sizes = tf.math.bincount(numbers, minlength=num_buckets, maxlength=num_buckets)
     offsets = tf.concat([[0], tf.cumsum(sizes)], axis=0)
     return InverseLists(members, offsets)
+
+
+def _argsort(numbers: np.ndarray) -> np.ndarray:
+    return np.argsort(numbers, kind="stable").astype(np.int32)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrs_dhe.mach import aggregation as aggregations
 from tfrs_dhe.mach.decoding import arguments, cost
-from tfrs_dhe.mach.decoding.certified import certified
+from tfrs_dhe.mach.decoding.certified import PICKS, certified
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists
 from tfrs_dhe.mach.decoding.result import TopK
 from tfrs_dhe.mach.decoding.score_all import score_all
@@ -38,13 +38,12 @@ def top_k(
     is the table's and that of a chunk, whatever K. It needs no inverse lists and
     compiles under XLA.
 
-    `"certified"` takes one query after the other. It lists the classes of the best
-    buckets, scores a few of them, and with the k-th best score T goes on to the
-    buckets that a class must have some of to reach T: no others can be in the top
-    k, and of those listed only the ones whose bound reaches T are scored. It
-    answers with the same classes and scores, bit by bit. Where so many classes
-    would have to be listed that scoring all is cheaper, as for flat values, all are
-    scored. Memory is that of what is listed.
+    `"certified"` takes one query after the other. It reads the classes of the best
+    buckets, scores those that have a pair of them, and with the k-th best score T knows
+    which buckets a class must have some of to reach T: no others can be in the top k.
+    It answers with the same classes and scores, bit by bit. Where so many classes would
+    have to be read that scoring all is cheaper, as for flat values, all are scored.
+    Memory is that of what is read.
 
     `"auto"` takes the one that should cost less for so many queries, classes and k,
     by constants measured in `benchmarks/speed/mach_decoding.py`; with no inverse
@@ -117,7 +116,9 @@ def top_k(
     # share in scoring for all.
     at_once = num_queries if method == "auto" else 1
     all_cost = cost.scoring(at_once, num_repetitions, num_classes)
-    search_cost = cost.searching(num_repetitions, num_buckets, num_classes, k)
+    search_cost = cost.searching(
+        num_repetitions, num_buckets, num_classes, k, counts=aggregation in PICKS
+    )
     return certified(
         values,
         buckets,

@@ -1,0 +1,85 @@
+"""Classes found by pairs of buckets against a search of all classes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrs_dhe.mach.decoding import build_inverse_lists
+from tfrs_dhe.mach.decoding.high_values import high_values, levels
+from tfrs_dhe.mach.decoding.pair_listing import find, plan
+from tfrs_dhe.mach.decoding.pair_search import two_of_the_best, two_that_reach
+
+NUM_CLASSES, NUM_BUCKETS, NUM_REPETITIONS = 30_000, 50, 5
+PARTNERS = [1, 0, 3, 2, 4]
+
+
+def make_table(rng: np.random.Generator, power: int) -> np.ndarray:
+    """Buckets [R, K], the less even the higher the power."""
+    shares = rng.random((NUM_REPETITIONS, NUM_CLASSES)) ** power
+    return (NUM_BUCKETS * shares).astype(np.uint16)
+
+
+@pytest.mark.parametrize("power", [1, 4])
+@pytest.mark.parametrize("num_high", [0, 12])
+def test_finds_the_classes_whose_two_values_reach_their_thresholds(
+    power: int, num_high: int
+) -> None:
+    rng = np.random.default_rng(power)
+    table = make_table(rng, power)
+    values = rng.normal(size=(NUM_REPETITIONS, NUM_BUCKETS)).astype(np.float32)
+    buckets = tf.constant(table)
+    lists = build_inverse_lists(buckets, NUM_BUCKETS)
+    thresholds = rng.uniform(1.0, 1.3, NUM_REPETITIONS)
+
+    wanted = two_that_reach(tf.constant(values), tf.constant(thresholds))
+    high = high_values(tf.constant(values), max(num_high, 1))
+    reading = plan(wanted, lists, high)
+    # Some lists are read, and with enough of the partners known some pairs looked up.
+    assert not reading.looked_up.numpy().all()
+    assert (len(reading.pairs) > 0) == (num_high > 0)
+    found = find(wanted, reading, tf.constant(True), values, buckets, lists, high)
+
+    expected = set()
+    for r, other in enumerate(PARTNERS):
+        of_classes = values[r, table[r]].astype(np.float64)
+        of_partners = values[other, table[other]].astype(np.float64)
+        both = of_classes + of_partners >= thresholds[r] + thresholds[other]
+        expected |= set(np.where((of_classes >= thresholds[r]) & both)[0])
+    assert set(found.numpy().tolist()) == expected
+    assert (
+        len(find(wanted, reading, tf.constant(False), values, buckets, lists, high))
+        == 0
+    )
+
+
+def test_finds_the_classes_with_two_of_the_best_buckets() -> None:
+    rng = np.random.default_rng(0)
+    table = make_table(rng, 1)
+    values = rng.normal(size=(NUM_REPETITIONS, NUM_BUCKETS)).astype(np.float32)
+    buckets = tf.constant(table)
+    lists = build_inverse_lists(buckets, NUM_BUCKETS)
+    level = np.sort(values)[:, -4]
+    wanted = two_of_the_best(tf.constant(values), tf.constant(level))
+    high = high_values(tf.constant(values), 8)
+    reading = plan(wanted, lists, high)
+    found = find(wanted, reading, tf.constant(True), values, buckets, lists, high)
+    best = np.take_along_axis(values, table, axis=1) >= level[:, np.newaxis]
+    expected = np.where((best[0] & best[1]) | (best[2] & best[3]) | best[4])[0]
+    assert sorted(set(found.numpy().tolist())) == expected.tolist()
+
+
+@pytest.mark.parametrize("number", [1, 3, 50, 70])
+def test_at_least_so_many_values_reach_the_levels(number: int) -> None:
+    values = np.random.default_rng(number).normal(size=(3, 50)).astype(np.float32)
+    level = levels(tf.constant(values), number).numpy()
+    reaching = (values >= level[:, np.newaxis]).sum(axis=1)
+    assert (reaching >= min(number, 50)).all()
+    assert (reaching <= min(2 * number, 50)).all()
+
+
+@pytest.mark.parametrize("make", [np.zeros, lambda shape: np.full(shape, -np.inf)])
+def test_nothing_is_called_complete_of_values_that_are_all_alike(make: object) -> None:
+    values = tf.constant(make((2, 40)), tf.float32)
+    high = high_values(values, 3)
+    assert high.values.shape == (2, 6)
+    np.testing.assert_array_equal(high.floors, [np.inf, np.inf])
