@@ -197,7 +197,7 @@ def costs(repeats: int) -> dict[str, float]:
         @tf.function(autograph=False)
         def listed(values: tf.Tensor) -> tf.Tensor:
             wanted = two_that_reach(values, thresholds)
-            high = high_values(values, 1)
+            high = high_values(values, tf.fill([num_repetitions], float("inf")), 1)
             reading = plan(wanted, index.lists, high)
             everything = tf.constant(True)
             tables = index.buckets, index.lists

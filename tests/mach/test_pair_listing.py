@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrs_dhe.mach.decoding import build_inverse_lists
-from tfrs_dhe.mach.decoding.high_values import high_values, levels
+from tfrs_dhe.mach.decoding.high_values import group_maxima, high_values, level
 from tfrs_dhe.mach.decoding.pair_listing import find, plan
 from tfrs_dhe.mach.decoding.pair_search import two_of_the_best, two_that_reach
 
@@ -32,7 +32,8 @@ def test_finds_the_classes_whose_two_values_reach_their_thresholds(
     thresholds = rng.uniform(1.0, 1.3, NUM_REPETITIONS)
 
     wanted = two_that_reach(tf.constant(values), tf.constant(thresholds))
-    high = high_values(tf.constant(values), max(num_high, 1))
+    floors = np.sort(values)[:, -num_high] if num_high else np.full(5, np.inf)
+    high = high_values(tf.constant(values), tf.constant(floors, tf.float32), num_high)
     reading = plan(wanted, lists, high)
     # Some lists are read, and with enough of the partners known some pairs looked up.
     assert not reading.looked_up.numpy().all()
@@ -59,8 +60,8 @@ def test_finds_the_classes_with_two_of_the_best_buckets() -> None:
     buckets = tf.constant(table)
     lists = build_inverse_lists(buckets, NUM_BUCKETS)
     level = np.sort(values)[:, -4]
-    wanted = two_of_the_best(tf.constant(values), tf.constant(level))
-    high = high_values(tf.constant(values), 8)
+    wanted = two_of_the_best(tf.constant(values), tf.constant(level, tf.float64))
+    high = high_values(tf.constant(values), tf.constant(level), 8)
     reading = plan(wanted, lists, high)
     found = find(wanted, reading, tf.constant(True), values, buckets, lists, high)
     best = np.take_along_axis(values, table, axis=1) >= level[:, np.newaxis]
@@ -69,17 +70,17 @@ def test_finds_the_classes_with_two_of_the_best_buckets() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3, 50, 70])
-def test_at_least_so_many_values_reach_the_levels(number: int) -> None:
-    values = np.random.default_rng(number).normal(size=(3, 50)).astype(np.float32)
-    level = levels(tf.constant(values), number).numpy()
-    reaching = (values >= level[:, np.newaxis]).sum(axis=1)
-    assert (reaching >= min(number, 50)).all()
-    assert (reaching <= min(2 * number, 50)).all()
+def test_at_least_so_many_values_reach_the_level(number: int) -> None:
+    values = np.random.default_rng(number).normal(size=(3, 500)).astype(np.float32)
+    maxima = group_maxima(tf.constant(values), number)
+    reaching = (values >= level(maxima, 3 * number).numpy()).sum()
+    assert 3 * number <= reaching <= 2 * 3 * number
+    assert level(maxima, 1501).numpy() == -np.inf
 
 
-@pytest.mark.parametrize("make", [np.zeros, lambda shape: np.full(shape, -np.inf)])
-def test_nothing_is_called_complete_of_values_that_are_all_alike(make: object) -> None:
-    values = tf.constant(make((2, 40)), tf.float32)
-    high = high_values(values, 3)
+@pytest.mark.parametrize("value", [0.0, -np.inf])
+def test_nothing_is_called_complete_of_values_that_are_all_alike(value: float) -> None:
+    values = tf.fill([2, 40], value)
+    high = high_values(values, tf.fill([2], value), 3)
     assert high.values.shape == (2, 6)
     np.testing.assert_array_equal(high.floors, [np.inf, np.inf])

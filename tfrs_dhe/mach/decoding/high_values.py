@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from tfrs_dhe.mach.decoding.sizes import Size, at_least, at_most
 
-#: Groups of buckets for each of the highest values that are sought.
+#: Values in a group, or fewer where there have to be more groups.
+GROUP_SIZE = 16
+#: Groups for each of the highest values that are sought.
 GROUPS_PER_VALUE = 8
-#: Room for more values than were sought, that are as high as those.
+#: Room for more values of a repetition than were sought, that are as high as those.
 ROOM = 2
 
 
@@ -26,39 +28,51 @@ class HighValues(NamedTuple):
     floors: tf.Tensor
 
 
-def levels(values: tf.Tensor, number: Size) -> tf.Tensor:
-    """Returns what so many values of each repetition, or a few more, reach.
-
-    As many groups of buckets have a maximum of that size. Two of the highest values in
-    one group make it lower.
+def group_maxima(values: tf.Tensor, number: Size) -> tf.Tensor:
+    """Returns the maxima of groups of values, from which `level` finds levels.
 
     Args:
       values: tf.float32 [R, B].
-      number: n, at least 1. If it is more than B, all values reach the levels.
+      number: How many of each repetition are sought.
 
     Returns:
-      tf.float32 [R].
+      tf.float32 [n].
     """
-    num_repetitions, num_buckets = values.shape
-    number = at_most(number, num_buckets)
-    size = at_least(num_buckets // (GROUPS_PER_VALUE * number), 1)
-    num_groups = num_buckets // size
-    # As a slice with steps it would take longer than all the rest.
-    whole = tf.slice(values, [0, 0], [num_repetitions, num_groups * size])
-    groups = tf.reshape(whole, [num_repetitions, num_groups, size])
-    maxima = tf.reduce_max(groups, axis=2)
-    return tf.math.top_k(maxima, number).values[:, -1]
+    size = values.shape.num_elements()
+    groups = GROUPS_PER_VALUE * values.shape[0] * number
+    group_size = at_least(at_most(size // groups, GROUP_SIZE), 1)
+    num_groups = size // group_size
+    flat = tf.reshape(values, [-1])[: num_groups * group_size]
+    return tf.reduce_max(tf.reshape(flat, [num_groups, group_size]), axis=1)
 
 
-def high_values(values: tf.Tensor, number: Size) -> HighValues:
-    """Returns so many of the highest values of each repetition, or a few more.
+def level(maxima: tf.Tensor, number: Size) -> tf.Tensor:
+    """Returns what so many values, or a few more, reach.
+
+    As many groups have a maximum of that size. Two of the highest values in one group
+    make it lower.
+
+    Args:
+      maxima: tf.float32 [n], of groups.
+      number: At least 1.
+
+    Returns:
+      tf.float32; -inf if there are fewer groups, so that all values reach it.
+    """
+    num_groups = tf.size(maxima)
+    highest = tf.math.top_k(maxima, tf.minimum(number, num_groups)).values[-1]
+    return tf.where(number <= num_groups, highest, float("-inf"))
+
+
+def high_values(values: tf.Tensor, floors: tf.Tensor, number: Size) -> HighValues:
+    """Returns all values that reach the floors, where there is room for them.
 
     Args:
       values: tf.float32 [R, B].
-      number: At least 1.
+      floors: tf.float32 [R].
+      number: How many of a repetition are expected to reach its floor.
     """
     num_repetitions, num_buckets = values.shape
-    floors = levels(values, number)
     places = tf.where(values >= floors[:, tf.newaxis])
     rows = tf.RaggedTensor.from_value_rowids(
         places[:, 1], places[:, 0], nrows=num_repetitions, validate=False

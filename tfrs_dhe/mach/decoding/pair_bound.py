@@ -48,6 +48,7 @@ class PairBound:
     """
 
     def __init__(self, values: tf.Tensor, aggregation: str) -> None:
+        self.values = values
         self.aggregation = aggregation
         self.num_repetitions, self.num_buckets = values.shape
         # Finite, so that the rest can be calculated where nothing is proven anyway.
@@ -82,13 +83,11 @@ class PairBound:
         room = wanted - self._grant(wanted) - tf.reduce_sum(self.shifts)
         return tf.reduce_max((room - below) / rest) + self.shifts
 
-    def same_for_all(self, levels: tf.Tensor) -> tf.Tensor:
-        """Returns one level as thresholds [R], from levels tf.float32 [R]: the median.
-
-        As those of a score are one level, only such can be no higher in any repetition.
-        """
-        ordered = tf.sort(tf.cast(levels, tf.float64) - self.shifts)
-        return ordered[self.num_repetitions // 2] + self.shifts
+    def comparable(self) -> tf.Tensor:
+        """Returns the values [R, B], less their shifts."""
+        if self.aggregation == "mean_logit":
+            return self.values - tf.cast(self.shifts, tf.float32)[:, tf.newaxis]
+        return self.values
 
     def _grant(self, wanted: tf.Tensor) -> tf.Tensor:
         """Returns what rounding may take from a sum of s_T."""

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfrs_dhe.mach.decoding import cost
-from tfrs_dhe.mach.decoding.high_values import high_values, levels
+from tfrs_dhe.mach.decoding.high_values import group_maxima, high_values, level
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists, partner
 from tfrs_dhe.mach.decoding.pair_bound import PairBound
 from tfrs_dhe.mach.decoding.pair_listing import Wanted, find, plan
 from tfrs_dhe.mach.decoding.scoring import Answer, first_k, score_classes
-from tfrs_dhe.mach.decoding.sizes import Size, size
+from tfrs_dhe.mach.decoding.sizes import Size, at_least, size
 
 #: Rounds of a search before all classes are scored.
 MAX_ROUNDS = 4
@@ -63,12 +63,21 @@ def search_pairs(
       aggregation: One that is a mean.
       max_entries: tf.int64, how many entries may be read at a time.
     """
-    num_buckets = values.shape[1]
+    num_repetitions, num_buckets = values.shape
     bound = PairBound(values, aggregation)
+    first = cost.first_of_pairs(k, num_buckets)
     # No more of a bucket's partners are worth looking up than make it read as much.
     average_size = size(buckets, 1) // num_buckets
-    to_look_up = high_values(values, average_size // cost.ENTRIES_PER_LOOKUP + 1)
-    first = cost.first_of_pairs(k, num_buckets)
+    num_looked_up = average_size // cost.ENTRIES_PER_LOOKUP + 1
+    maxima = group_maxima(bound.comparable(), at_least(first, num_looked_up))
+
+    def thresholds_for(number: Size) -> tf.Tensor:
+        """Returns those that so many values of a repetition reach in the mean."""
+        found = level(maxima, num_repetitions * number)
+        return tf.cast(found, tf.float64) + bound.shifts
+
+    floors = tf.cast(thresholds_for(num_looked_up), tf.float32)
+    to_look_up = high_values(values, floors, num_looked_up)
     max_scored = tf.cast(max_entries // cost.ENTRIES_PER_CLASS, tf.int32)
 
     def worth_going_on(needed: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
@@ -78,15 +87,15 @@ def search_pairs(
         return (entries <= HOPE * max_entries) | (score == float("-inf"))
 
     def next_round(last: Search) -> tuple[Search]:
-        level = levels(values, first * cost.GROWTH**last.rounds)
-        used = tf.maximum(bound.thresholds(last.score), bound.same_for_all(level))
+        highest = thresholds_for(first * cost.GROWTH**last.rounds)
+        used = tf.maximum(bound.thresholds(last.score), highest)
         wanted = two_that_reach(values, used)
         complete = tf.constant(True)
         if aggregation == "unbiased_mean":
             # One probability may be a whole sum. Before T is known, it says little.
             complete = last.rounds > 0
             wanted = tf.cond(
-                complete, lambda: wanted, lambda: two_of_the_best(values, level)
+                complete, lambda: wanted, lambda: two_of_the_best(values, used)
             )
         reading = plan(wanted, lists, to_look_up)
         affordable = reading.entries <= max_entries
@@ -129,12 +138,13 @@ def search_pairs(
     )
 
 
-def two_of_the_best(values: tf.Tensor, level: tf.Tensor) -> Wanted:
-    """Returns those whose values reach the levels [R] in both repetitions of a pair."""
+def two_of_the_best(values: tf.Tensor, thresholds: tf.Tensor) -> Wanted:
+    """Returns those whose values reach the thresholds [R] in both of a pair."""
+    levels = round_down(thresholds)
     odd = tf.range(values.shape[0]) % 2 == 1
-    places = tf.where(values >= tf.where(odd, float("inf"), level)[:, tf.newaxis])
+    places = tf.where(values >= tf.where(odd, float("inf"), levels)[:, tf.newaxis])
     repetitions = places[:, 0]
-    least = tf.gather(level, partner(repetitions, values.shape[0]))
+    least = tf.gather(levels, partner(repetitions, values.shape[0]))
     return Wanted(repetitions, places[:, 1], least)
 
 
