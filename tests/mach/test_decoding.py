@@ -165,7 +165,7 @@ def test_queries_do_not_depend_on_their_batch(aggregation: str) -> None:
     values = mach.bucket_values(tf.constant(logits, tf.float32), aggregation)
     buckets = tf.constant(table, tf.uint8)
     lists = build_inverse_lists(buckets, 30)
-    decode = make_decoder(aggregation, 5, 30, max_entries=1500)
+    decode = make_decoder(aggregation, 5, 30, max_entries=3000)
     together = decode(values, buckets, *lists, tf.constant(4))
     expected = reference_top_k(values.numpy(), table, 4, aggregation)
     for method, result in together.items():

@@ -15,7 +15,7 @@ from tfrs_dhe.mach.decoding.sizes import Size, at_least, size
 #: Rounds of a search before all classes are scored.
 MAX_ROUNDS = 4
 #: A better T makes the rest of a search shorter, but rarely more than so many times.
-HOPE = 4
+HOPE = 2
 
 
 class Search(NamedTuple):
@@ -23,6 +23,7 @@ class Search(NamedTuple):
 
     Attributes:
       rounds: tf.int32, how many.
+      spent: tf.int64, what they cost, in entries.
       score: T, tf.float32: k classes have this score or a higher one.
       scored: tf.int32 [s], the classes scored so far, each once.
       scores: tf.float32 [s], of these.
@@ -31,6 +32,7 @@ class Search(NamedTuple):
     """
 
     rounds: tf.Tensor
+    spent: tf.Tensor
     score: tf.Tensor
     scored: tf.Tensor
     scores: tf.Tensor
@@ -61,7 +63,8 @@ def search_pairs(
       lists: The classes of every bucket.
       k: From 1 to K.
       aggregation: One that is a mean.
-      max_entries: tf.int64, how many entries may be read at a time.
+      max_entries: tf.int64, what the search may cost, in entries that are read. Scoring
+        comes on top of it, for half as much at most.
     """
     num_repetitions, num_buckets = values.shape
     bound = PairBound(values, aggregation)
@@ -78,7 +81,7 @@ def search_pairs(
 
     floors = tf.cast(thresholds_for(num_looked_up), tf.float32)
     to_look_up = high_values(values, floors, num_looked_up)
-    max_scored = tf.cast(max_entries // cost.ENTRIES_PER_CLASS, tf.int32)
+    max_scored = tf.cast(max_entries // (2 * cost.ENTRIES_PER_CLASS), tf.int32)
 
     def worth_going_on(needed: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
         """Whether few enough buckets are left, or T may still rise a lot."""
@@ -98,22 +101,31 @@ def search_pairs(
                 complete, lambda: wanted, lambda: two_of_the_best(values, used)
             )
         reading = plan(wanted, lists, to_look_up)
-        affordable = reading.entries <= max_entries
+        spent = last.spent + reading.entries
+        affordable = spent <= max_entries
         found = find(wanted, reading, affordable, values, buckets, lists, to_look_up)
         classes, _ = tf.unique(tf.concat([last.scored, found], axis=0))
         all_scored = tf.size(classes) <= max_scored
         classes = classes[:max_scored]
         scores = score_classes(values, buckets, classes, aggregation)
+        spent += cost.ENTRIES_PER_CLASS * tf.size(classes, tf.int64)
         score = first_k(scores, classes, k)[0][-1]
         needed = bound.thresholds(score)
         enough = tf.reduce_all(used <= needed)
         proven = affordable & complete & all_scored & enough
-        promising = affordable & (proven | worth_going_on(needed, score))
-        found = Search(last.rounds + 1, score, classes, scores, proven, promising)
-        return (found,)
+        promising = (
+            affordable
+            & all_scored
+            & tf.cond(
+                proven, lambda: tf.constant(True), lambda: worth_going_on(needed, score)
+            )
+        )
+        rounds = last.rounds + 1
+        return (Search(rounds, spent, score, classes, scores, proven, promising),)
 
     nothing = Search(
         rounds=tf.constant(0),
+        spent=tf.constant(0, tf.int64),
         score=tf.constant(float("-inf")),
         scored=tf.zeros([0], tf.int32),
         scores=tf.zeros([0]),

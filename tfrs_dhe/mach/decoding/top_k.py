@@ -72,8 +72,8 @@ def top_k(
       chunk_size: Classes that `"score_all"` scores at a time, at least k. By default
         as many as keep the values of a chunk within 16 MB.
       max_entries: How many classes `"certified"` may list for a query, counted once
-        for each of their buckets, before all are scored instead. By default as many
-        as cost the same.
+        for each of their buckets, before all are scored instead; to score one counts
+        as eight. By default as many as cost the same.
       parallel_iterations: How many queries `"certified"` searches at a time.
 
     Returns:
