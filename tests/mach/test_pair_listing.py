@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrs_dhe.mach.decoding import build_inverse_lists
 from tfrs_dhe.mach.decoding.high_values import group_maxima, high_values, level
 from tfrs_dhe.mach.decoding.pair_listing import find, plan
-from tfrs_dhe.mach.decoding.pair_search import two_of_the_best, two_that_reach
+from tfrs_dhe.mach.decoding.pair_search import two_that_reach
 
 NUM_CLASSES, NUM_BUCKETS, NUM_REPETITIONS = 30_000, 50, 5
 PARTNERS = [1, 0, 3, 2, 4]
@@ -51,22 +51,6 @@ def test_finds_the_classes_whose_two_values_reach_their_thresholds(
         len(find(wanted, reading, tf.constant(False), values, buckets, lists, high))
         == 0
     )
-
-
-def test_finds_the_classes_with_two_of_the_best_buckets() -> None:
-    rng = np.random.default_rng(0)
-    table = make_table(rng, 1)
-    values = rng.normal(size=(NUM_REPETITIONS, NUM_BUCKETS)).astype(np.float32)
-    buckets = tf.constant(table)
-    lists = build_inverse_lists(buckets, NUM_BUCKETS)
-    level = np.sort(values)[:, -4]
-    wanted = two_of_the_best(tf.constant(values), tf.constant(level, tf.float64))
-    high = high_values(tf.constant(values), tf.constant(level), 8)
-    reading = plan(wanted, lists, high)
-    found = find(wanted, reading, tf.constant(True), values, buckets, lists, high)
-    best = np.take_along_axis(values, table, axis=1) >= level[:, np.newaxis]
-    expected = np.where((best[0] & best[1]) | (best[2] & best[3]) | best[4])[0]
-    assert sorted(set(found.numpy().tolist())) == expected.tolist()
 
 
 @pytest.mark.parametrize("number", [1, 3, 50, 70])

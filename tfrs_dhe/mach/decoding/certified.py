@@ -2,16 +2,17 @@
 
 import tensorflow as tf
 
-from tfrs_dhe.mach.decoding.count_search import search_counts
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists
 from tfrs_dhe.mach.decoding.pair_search import search_pairs
 from tfrs_dhe.mach.decoding.result import TopK
 from tfrs_dhe.mach.decoding.score_all import score_all
 from tfrs_dhe.mach.decoding.scoring import Answer
 from tfrs_dhe.mach.decoding.sizes import Size
+from tfrs_dhe.mach.decoding.weighted_search import search_weighted
 
-#: Aggregations that pick a value, which are searched by counts. All others are means.
-PICKS = ("min", "median")
+#: Sums of logarithms: a class needs two values that are no exceptions. Of
+#: probabilities, one may be as much as all others, which a pair does not rule out.
+BY_PAIRS = ("mean_log_probability", "mean_logit")
 
 
 def certified(
@@ -45,7 +46,7 @@ def certified(
     Returns:
       `TopK`; `num_scored` counts every class once, and is K where all were scored.
     """
-    search = search_counts if aggregation in PICKS else search_pairs
+    search = search_pairs if aggregation in BY_PAIRS else search_weighted
     num_queries = tf.shape(values)[0]
     signature = Answer(
         tf.TensorSpec([k if isinstance(k, int) else None], tf.float32),

@@ -26,14 +26,14 @@ ENTRIES_PER_LOOKUP = 15
 
 #: How many times more buckets each round of a search looks at than the one before.
 GROWTH = 4
-#: What a search lists altogether, in terms of its first round: one that counts mostly
-#: needs a second round, one for pairs does not.
-ROUNDS_OF_COUNTS = 8.0
+#: What a search lists altogether, in terms of its first round: one for pairs rarely
+#: needs a second round, all others do.
+ROUNDS_OF_SUMS = 8.0
 ROUNDS_OF_PAIRS = 1.5
 
 
-def first_of_counts(k: Size, num_buckets: int) -> Size:
-    """Returns how many buckets of a repetition a search that counts begins with.
+def first_of_sums(k: Size, num_buckets: int) -> Size:
+    """Returns how many buckets of a repetition a weighted search begins with.
 
     With fewer than these, too little would be known of the top k to find some of them.
     """
@@ -59,7 +59,7 @@ def scoring(
 
 
 def searching(
-    num_repetitions: int, num_buckets: int, num_classes: Size, k: Size, counts: bool
+    num_repetitions: int, num_buckets: int, num_classes: Size, k: Size, pairs: bool
 ) -> tf.Tensor | float:
     """Returns the cost of a search for one query.
 
@@ -68,10 +68,10 @@ def searching(
       num_buckets: B.
       num_classes: K.
       k: From 1 to K.
-      counts: Whether it counts, or looks for pairs.
+      pairs: Whether it looks for pairs.
     """
-    first = (first_of_counts if counts else first_of_pairs)(k, num_buckets)
-    rounds = ROUNDS_OF_COUNTS if counts else ROUNDS_OF_PAIRS
+    first = (first_of_pairs if pairs else first_of_sums)(k, num_buckets)
+    rounds = ROUNDS_OF_PAIRS if pairs else ROUNDS_OF_SUMS
     size = as_float(num_classes) / num_buckets
     entries = rounds * num_repetitions * as_float(first) * size
     values = num_repetitions * num_buckets

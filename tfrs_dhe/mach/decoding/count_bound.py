@@ -2,12 +2,14 @@
 
 import tensorflow as tf
 
+from tfrs_dhe.mach.decoding.bound import Bound
+
 #: Values that a class needs in the repetitions looked at, where a choice exists:
 #: one leaves many classes to score, all of them many buckets to list.
 ENOUGH = 3
 
 
-class CountBound:
+class CountBound(Bound):
     """Counts the values of a class that reach T.
 
     A minimum reaches T if all R values do. A median reaches T only if R / 2 of
@@ -30,16 +32,12 @@ class CountBound:
             self.num_repetitions if aggregation == "min" else -(-values.shape[0] // 2)
         )
 
+    def comparable(self) -> tf.Tensor:
+        """Returns the values."""
+        return self.values
+
     def thresholds(self, score: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-        """Returns T where few buckets reach it, else inf; or the level in all rows.
-
-        Args:
-          score: T, tf.float32; -inf if no score is known yet.
-          level: tf.float32, the least that is looked at.
-
-        Returns:
-          tf.float32 [R].
-        """
+        """Returns T where few buckets reach it, else inf; or the level in all rows."""
         reaching = tf.math.count_nonzero(self.values >= score, axis=1)
         fewest_first = tf.argsort(tf.argsort(reaching))
         spare = self.num_required - min(ENOUGH, self.num_required)
@@ -47,17 +45,20 @@ class CountBound:
         cheapest = tf.where(chosen, score, float("inf"))
         return tf.where(score >= level, cheapest, level)
 
+    def weights(self, values: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
+        """Returns ones: the sum of weights is a count."""
+        return tf.ones_like(values, tf.float64)
+
     def needed(self, score: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
-        """Returns how many values must reach T in the repetitions looked at.
-
-        Args:
-          score: T, tf.float32.
-          thresholds: tf.float32 [R].
-
-        Returns:
-          tf.int32; not above 0 if a class may reach T without any of them.
-        """
+        """Returns how many values must reach T in the repetitions looked at."""
         looked_at = thresholds < float("inf")
         all_seen = tf.reduce_all((thresholds <= score) | ~looked_at)
-        not_seen = tf.math.count_nonzero(~looked_at, dtype=tf.int32)
-        return tf.where(all_seen, self.num_required - not_seen, 0)
+        not_seen = tf.math.count_nonzero(~looked_at)
+        needed = self.num_required - tf.cast(not_seen, tf.float64)
+        return tf.where(all_seen, needed, 0.0)
+
+    def promise(
+        self, sums: tf.Tensor, counts: tf.Tensor, thresholds: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the counts."""
+        return sums

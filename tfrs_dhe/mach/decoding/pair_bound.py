@@ -1,13 +1,9 @@
-"""Which pairs of buckets a class needs one of, where scores are means of values."""
+"""Which pairs of buckets a class needs one of, where scores are sums of logarithms."""
 
 import numpy as np
 import tensorflow as tf
 
-#: Greatest relative error of one operation in float32 and in float64.
-UNIT_32 = 2.0**-24
-UNIT_64 = 2.0**-53
-#: TensorFlow takes numbers of float32 below 2^-126 for zero. Some of these errors.
-TINY = 2.0**-120
+from tfrs_dhe.mach.decoding.rounding import TINY, UNIT_32, UNIT_64
 
 
 class PairBound:
@@ -28,15 +24,14 @@ class PairBound:
     Rounding, with u = 2^-24: the score's R - 1 additions in float32 are off by at
     most (R - 1) u sum |v_r|, to first order. A class whose values sum to s_T has
     sum |v_r| <= 2 P + |s_T|, where P = sum_r max(M_r, 0) with M_r the greatest value
-    of a repetition. From there to the score are products with rounded constants and
-    for the unbiased mean a subtraction, `(s / R - 1 / B) B / (B - 1)`; in terms of s,
-    off by at most 8 u (|s| + R / B). Each of these steps keeps the order of what it is
-    applied to, or makes it equal. The level and what follows from it are computed in
+    of a repetition. From there to the score is a product with a rounded constant; in
+    terms of s, off by at most 8 u |s|. It keeps the order of what it is applied to, or
+    makes it equal. The level and what follows from it are computed in
     float64 from numbers of at most A = |s_T| + sum_r |M_r|, with fewer than 8 R
     operations. Twice the sum of it all,
 
     ```
-    2 (R + 8) (u (2 P + |s_T| + R / B) + 2^-53 8 A),
+    2 (R + 8) (u (2 P + |s_T|) + 2^-53 8 A),
     ```
 
     is what a class is granted, and a bit more for numbers so small that they count
@@ -44,13 +39,13 @@ class PairBound:
 
     Args:
       values: tf.float32 [R, B].
-      aggregation: `"unbiased_mean"`, `"mean_log_probability"` or `"mean_logit"`.
+      aggregation: `"mean_log_probability"` or `"mean_logit"`.
     """
 
     def __init__(self, values: tf.Tensor, aggregation: str) -> None:
         self.values = values
         self.aggregation = aggregation
-        self.num_repetitions, self.num_buckets = values.shape
+        self.num_repetitions = values.shape[0]
         # Finite, so that the rest can be calculated where nothing is proven anyway.
         maxima = tf.maximum(tf.reduce_max(values, axis=1), tf.float32.min)
         self.maxima = tf.cast(maxima, tf.float64)
@@ -79,7 +74,7 @@ class PairBound:
         maxima, sizes = tf.gather(maxima, order), tf.gather(sizes, order)
         below = tf.cumsum(maxima, exclusive=True)
         rest = tf.cumsum(sizes, reverse=True)
-        wanted = self._sum_for(score)
+        wanted = tf.cast(score, tf.float64) * self.num_repetitions
         room = wanted - self._grant(wanted) - tf.reduce_sum(self.shifts)
         return tf.reduce_max((room - below) / rest) + self.shifts
 
@@ -93,16 +88,6 @@ class PairBound:
         """Returns what rounding may take from a sum of s_T."""
         positive = tf.reduce_sum(tf.maximum(self.maxima, 0.0))
         size = tf.abs(wanted)
-        error_32 = UNIT_32 * (
-            2 * positive + size + self.num_repetitions / self.num_buckets
-        )
+        error_32 = UNIT_32 * (2 * positive + size)
         error_64 = UNIT_64 * 8 * (size + tf.reduce_sum(tf.abs(self.maxima)))
         return 2 * (self.num_repetitions + 8) * (error_32 + error_64 + TINY)
-
-    def _sum_for(self, score: tf.Tensor) -> tf.Tensor:
-        """Returns s_T, the sum of values that makes a score."""
-        score = tf.cast(score, tf.float64)
-        if self.aggregation == "unbiased_mean":
-            rest = 1 / self.num_buckets
-            score = score * (1 - rest) + rest
-        return score * self.num_repetitions

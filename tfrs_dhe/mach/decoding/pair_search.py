@@ -62,7 +62,7 @@ def search_pairs(
       buckets: Integers [R, K].
       lists: The classes of every bucket.
       k: From 1 to K.
-      aggregation: One that is a mean.
+      aggregation: `"mean_log_probability"` or `"mean_logit"`.
       max_entries: tf.int64, what the search may cost, in entries that are read. Scoring
         comes on top of it, for half as much at most.
     """
@@ -93,13 +93,6 @@ def search_pairs(
         highest = thresholds_for(first * cost.GROWTH**last.rounds)
         used = tf.maximum(bound.thresholds(last.score), highest)
         wanted = two_that_reach(values, used)
-        complete = tf.constant(True)
-        if aggregation == "unbiased_mean":
-            # One probability may be a whole sum. Before T is known, it says little.
-            complete = last.rounds > 0
-            wanted = tf.cond(
-                complete, lambda: wanted, lambda: two_of_the_best(values, used)
-            )
         reading = plan(wanted, lists, to_look_up)
         spent = last.spent + reading.entries
         affordable = spent <= max_entries
@@ -112,7 +105,7 @@ def search_pairs(
         score = first_k(scores, classes, k)[0][-1]
         needed = bound.thresholds(score)
         enough = tf.reduce_all(used <= needed)
-        proven = affordable & complete & all_scored & enough
+        proven = affordable & all_scored & enough
         promising = (
             affordable
             & all_scored
@@ -148,16 +141,6 @@ def search_pairs(
         num_scored=tf.size(found.scored),
         proven=found.proven & (tf.size(found.scored) >= k),
     )
-
-
-def two_of_the_best(values: tf.Tensor, thresholds: tf.Tensor) -> Wanted:
-    """Returns those whose values reach the thresholds [R] in both of a pair."""
-    levels = round_down(thresholds)
-    odd = tf.range(values.shape[0]) % 2 == 1
-    places = tf.where(values >= tf.where(odd, float("inf"), levels)[:, tf.newaxis])
-    repetitions = places[:, 0]
-    least = tf.gather(levels, partner(repetitions, values.shape[0]))
-    return Wanted(repetitions, places[:, 1], least)
 
 
 def two_that_reach(values: tf.Tensor, thresholds: tf.Tensor) -> Wanted:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrs_dhe.mach import aggregation as aggregations
 from tfrs_dhe.mach.decoding import arguments, cost
-from tfrs_dhe.mach.decoding.certified import PICKS, certified
+from tfrs_dhe.mach.decoding.certified import BY_PAIRS, certified
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists
 from tfrs_dhe.mach.decoding.result import TopK
 from tfrs_dhe.mach.decoding.score_all import score_all
@@ -39,8 +39,9 @@ def top_k(
     compiles under XLA.
 
     `"certified"` takes one query after the other. It reads the classes of the best
-    buckets, scores those that have a pair of them, and with the k-th best score T knows
-    which buckets a class must have some of to reach T: no others can be in the top k.
+    buckets, scores the most promising ones, and with the k-th best score T knows which
+    buckets a class must have some of to reach T: no others can be in the top k. For
+    means of logarithms that are two buckets of a pair of repetitions.
     It answers with the same classes and scores, bit by bit. Where so many classes would
     have to be read that scoring all is cheaper, as for flat values, all are scored.
     Memory is that of what is read.
@@ -117,7 +118,7 @@ def top_k(
     at_once = num_queries if method == "auto" else 1
     all_cost = cost.scoring(at_once, num_repetitions, num_classes)
     search_cost = cost.searching(
-        num_repetitions, num_buckets, num_classes, k, counts=aggregation in PICKS
+        num_repetitions, num_buckets, num_classes, k, pairs=aggregation in BY_PAIRS
     )
     return certified(
         values,

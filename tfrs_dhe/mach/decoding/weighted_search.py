@@ -1,15 +1,17 @@
-"""The top k by how many values of a class reach a score: min and median."""
+"""The top k by buckets that add up: for min, median and means of probabilities."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfrs_dhe.mach.decoding import cost
+from tfrs_dhe.mach.decoding.bound import Bound
 from tfrs_dhe.mach.decoding.count_bound import CountBound
-from tfrs_dhe.mach.decoding.count_listing import list_classes
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists
+from tfrs_dhe.mach.decoding.listing import list_classes
 from tfrs_dhe.mach.decoding.scoring import Answer, first_k, score_classes
 from tfrs_dhe.mach.decoding.sizes import Size, at_most
+from tfrs_dhe.mach.decoding.sum_bound import SumBound
 
 #: Rounds of a search before all classes are scored.
 MAX_ROUNDS = 4
@@ -20,6 +22,13 @@ PROBES_PER_K = 4
 MIN_PROBES = 32
 
 
+def make_bound(values: tf.Tensor, aggregation: str) -> Bound:
+    """Returns the bound for the values [R, B] of one query."""
+    if aggregation == "unbiased_mean":
+        return SumBound(values)
+    return CountBound(values, aggregation)
+
+
 class Search(NamedTuple):
     """What is known after some rounds.
 
@@ -28,8 +37,8 @@ class Search(NamedTuple):
       score: T, tf.float32: k classes have this score or a higher one.
       scored: tf.int32 [s], the classes scored so far, some of them repeatedly.
       classes: tf.int32 [n], those listed in the last round.
-      counts: tf.int32 [n], how many of the buckets looked at each is in.
-      needed: tf.int32, the count that a class of the top k has at least, if it is
+      sums: tf.float64 [n], of the weights of each.
+      needed: tf.float64, the sum that a class of the top k has at least, if it is
         above 0; else the last round proves nothing.
       promising: tf.bool; False if more would have to be listed than is worth it.
     """
@@ -38,7 +47,7 @@ class Search(NamedTuple):
     score: tf.Tensor
     scored: tf.Tensor
     classes: tf.Tensor
-    counts: tf.Tensor
+    sums: tf.Tensor
     needed: tf.Tensor
     promising: tf.Tensor
 
@@ -47,7 +56,7 @@ def search(
     values: tf.Tensor,
     buckets: tf.Tensor,
     lists: InverseLists,
-    bound: CountBound,
+    bound: Bound,
     k: Size,
     aggregation: str,
     max_entries: tf.Tensor,
@@ -62,9 +71,9 @@ def search(
     """
     # The n-th greatest of the columns' maxima is reached by at least n values, and
     # found without sorting all of them.
-    tops = tf.reduce_max(values, axis=0)
+    tops = tf.reduce_max(bound.comparable(), axis=0)
     num_repetitions, num_buckets = values.shape
-    first = num_repetitions * cost.first_of_counts(k, num_buckets)
+    first = num_repetitions * cost.first_of_sums(k, num_buckets)
 
     def worth_going_on(score: tf.Tensor) -> tf.Tensor:
         """Whether what T allows to leave out is enough, or T may still rise a lot."""
@@ -81,41 +90,42 @@ def search(
         exhausted = (last.rounds > 0) & (width >= cost.GROWTH * num_buckets)
         level = tf.where(exhausted, tf.float32.min, tf.maximum(level, tf.float32.min))
         thresholds = bound.thresholds(last.score, level)
-        listing = list_classes(values, lists, thresholds, max_entries)
-        num_probes = at_most(PROBES_PER_K * k + MIN_PROBES, tf.size(listing.counts))
-        best = tf.math.top_k(listing.counts, num_probes, sorted=False).indices
+        listing = list_classes(values, lists, bound, thresholds, max_entries)
+        num_probes = at_most(PROBES_PER_K * k + MIN_PROBES, tf.size(listing.sums))
+        promise = bound.promise(listing.sums, listing.counts, thresholds)
+        best = tf.math.top_k(promise, num_probes, sorted=False).indices
         probes = tf.gather(listing.classes, best)
         scores = score_classes(values, buckets, probes, aggregation)
         score = tf.maximum(last.score, first_k(scores, probes, k)[0][-1])
         needed = bound.needed(score, thresholds)
         # A level found by chance may prove so little that most classes remain.
-        remaining = tf.math.count_nonzero(listing.counts >= needed, dtype=tf.int32)
-        few = remaining * cost.ENTRIES_PER_CLASS <= tf.size(listing.counts)
-        needed = tf.where(few | (last.score > float("-inf")), needed, 0)
+        remaining = tf.math.count_nonzero(listing.sums >= needed, dtype=tf.int32)
+        few = remaining * cost.ENTRIES_PER_CLASS <= tf.size(listing.sums)
+        needed = tf.where(few | (last.score > float("-inf")), needed, 0.0)
         promising = listing.complete & tf.cond(
-            needed > 0, lambda: tf.constant(True), lambda: worth_going_on(score)
+            needed > 0.0, lambda: tf.constant(True), lambda: worth_going_on(score)
         )
         found = Search(
             rounds=last.rounds + 1,
             score=score,
             scored=tf.concat([last.scored, probes], axis=0),
             classes=listing.classes,
-            counts=listing.counts,
+            sums=listing.sums,
             needed=needed,
             promising=promising,
         )
         return (found,)
 
     def goes_on(last: Search) -> tf.Tensor:
-        return last.promising & (last.needed <= 0) & (last.rounds < MAX_ROUNDS)
+        return last.promising & (last.needed <= 0.0) & (last.rounds < MAX_ROUNDS)
 
     nothing = Search(
         rounds=tf.constant(0),
         score=tf.constant(float("-inf")),
         scored=tf.zeros([0], tf.int32),
         classes=tf.zeros([0], tf.int32),
-        counts=tf.zeros([0], tf.int32),
-        needed=tf.constant(0),
+        sums=tf.zeros([0], tf.float64),
+        needed=tf.constant(0.0, tf.float64),
         promising=tf.constant(True),
     )
     shapes = tf.nest.map_structure(
@@ -127,7 +137,7 @@ def search(
     return found
 
 
-def search_counts(
+def search_weighted(
     values: tf.Tensor,
     buckets: tf.Tensor,
     lists: InverseLists,
@@ -142,14 +152,14 @@ def search_counts(
       buckets: Integers [R, K].
       lists: The classes of every bucket.
       k: From 1 to K.
-      aggregation: `"min"` or `"median"`.
+      aggregation: `"unbiased_mean"`, `"min"` or `"median"`.
       max_entries: tf.int64, how many entries may be listed at a time.
     """
-    bound = CountBound(values, aggregation)
+    bound = make_bound(values, aggregation)
     found = search(values, buckets, lists, bound, k, aggregation, max_entries)
-    remaining = found.counts >= found.needed
+    remaining = found.sums >= found.needed
     few = tf.math.count_nonzero(remaining) <= max_entries // cost.ENTRIES_PER_CLASS
-    proven = found.promising & (found.needed > 0) & few
+    proven = found.promising & (found.needed > 0.0) & few
     # In the order of the classes, so that ties are resolved as everywhere.
     classes = tf.sort(tf.boolean_mask(found.classes, remaining & proven))
     scores = score_classes(values, buckets, classes, aggregation)
