@@ -21,16 +21,12 @@ class Bound(abc.ABC):
     """
 
     @abc.abstractmethod
-    def comparable(self) -> tf.Tensor:
-        """Returns the values [R, B], shifted so that one level suits all rows."""
-
-    @abc.abstractmethod
     def thresholds(self, score: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
         """Returns thresholds, the cheapest for T or those of a level if higher.
 
         Args:
           score: T, tf.float32; -inf if no score is known yet.
-          level: tf.float32, what `comparable` values have to reach.
+          level: tf.float32, what values have to reach.
 
         Returns:
           tf.float32 [R]; inf where no bucket is looked at.

@@ -32,10 +32,6 @@ class CountBound(Bound):
             self.num_repetitions if aggregation == "min" else -(-values.shape[0] // 2)
         )
 
-    def comparable(self) -> tf.Tensor:
-        """Returns the values."""
-        return self.values
-
     def thresholds(self, score: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
         """Returns T where few buckets reach it, else inf; or the level in all rows."""
         reaching = tf.math.count_nonzero(self.values >= score, axis=1)

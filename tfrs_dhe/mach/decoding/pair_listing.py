@@ -30,7 +30,7 @@ class Wanted(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How the classes are to be reading.
+    """How the classes are to be found.
 
     Attributes:
       begins: tf.int64 [n], where the bucket's classes begin.

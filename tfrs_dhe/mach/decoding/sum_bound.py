@@ -9,6 +9,8 @@ from tfrs_dhe.mach.decoding.rounding import TINY, UNIT_32, UNIT_64, sum_of_mean
 #: of it. The lower it is, the more buckets are listed and the fewer classes remain to
 #: be scored.
 LOWER = 0.45
+#: Stands for infinity where that would hide the rest of a sum.
+MUCH = 1e9
 
 
 class SumBound(Bound):
@@ -49,10 +51,6 @@ class SumBound(Bound):
         self.maxima = tf.reduce_max(values, axis=1)
         self.average = tf.cast(tf.reduce_mean(values), tf.float64)
 
-    def comparable(self) -> tf.Tensor:
-        """Returns the values."""
-        return self.values
-
     def thresholds(self, score: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
         """Returns one threshold for all."""
         highest = self._highest_threshold(score)
@@ -91,7 +89,7 @@ class SumBound(Bound):
         bucket with another class.
         """
         above = tf.cast(tf.reduce_mean(thresholds), tf.float64) - self.average
-        return sums + tf.cast(counts, tf.float64) * above
+        return sums + tf.cast(counts, tf.float64) * tf.minimum(above, MUCH)
 
     def _sum_for(self, score: tf.Tensor) -> tf.Tensor:
         """Returns s_T, the sum of values that makes a score."""

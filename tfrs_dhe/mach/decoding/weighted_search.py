@@ -71,7 +71,7 @@ def search(
     """
     # The n-th greatest of the columns' maxima is reached by at least n values, and
     # found without sorting all of them.
-    tops = tf.reduce_max(bound.comparable(), axis=0)
+    tops = tf.reduce_max(values, axis=0)
     num_repetitions, num_buckets = values.shape
     first = num_repetitions * cost.first_of_sums(k, num_buckets)
 
