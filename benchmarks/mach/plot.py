@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import xc_tables
 from xc_methods import SETS
 
+from tfrs_dhe.analysis._plots import save as save_picture
+
 RESULTS = Path(__file__).parent / "results"
 SOFTMAX = "full"
 SOFTMAX_TIED = "full_tied"
@@ -165,10 +167,7 @@ def plot_sessions(rows):
     axes.legend(fontsize=7)
     axes.set_title("Next item among 60,416, the same tower")
     figure.tight_layout()
-    for ending in ("png", "svg"):
-        # Without the date, so that equal figures give an equal file.
-        metadata = {"Date": None} if ending == "svg" else None
-        figure.savefig(RESULTS / f"sessions.{ending}", dpi=120, metadata=metadata)
+    save_picture(figure, RESULTS / "sessions")
 
 
 def main():

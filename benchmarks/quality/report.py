@@ -24,6 +24,8 @@ import numpy as np
 from run import RESULTS
 from variants import STUDIES, VARIANTS
 
+from tfrs_dhe.analysis._plots import save as save_picture
+
 #: What the columns are called.
 SEGMENTS = {
     "all": "all items",
@@ -173,9 +175,7 @@ def plot(points, axis, title, path):
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
-    figure.savefig(f"{path}.png", dpi=120)
-    # Without the date, so that equal figures give an equal file.
-    figure.savefig(f"{path}.svg", metadata={"Date": None})
+    save_picture(figure, path)
     plt.close(figure)
 
 

@@ -13,6 +13,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from tfrs_dhe.analysis._plots import save as save_picture
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -80,10 +82,7 @@ def plot(result: dict[str, Any]) -> None:
         f"Latency of exports without Python and network, {result['cpus']} CPU cores"
     )
     figure.tight_layout()
-    for ending in ("png", "svg"):
-        # Without the date, so that equal figures give an equal file.
-        metadata = {"Date": None} if ending == "svg" else None
-        figure.savefig(RESULTS / f"latency.{ending}", dpi=120, metadata=metadata)
+    save_picture(figure, RESULTS / "latency")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from tfrs_dhe.analysis._plots import save as save_picture
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -25,10 +27,7 @@ def load(name: str) -> dict[str, Any]:
 def save(figure: plt.Figure, name: str) -> None:
     """Writes a picture as PNG and SVG."""
     figure.tight_layout()
-    for ending in ("png", "svg"):
-        # Without the date, so that equal figures give an equal file.
-        metadata = {"Date": None} if ending == "svg" else None
-        figure.savefig(RESULTS / f"{name}.{ending}", dpi=120, metadata=metadata)
+    save_picture(figure, RESULTS / name)
 
 
 def plot_cityhash() -> None:
@@ -182,6 +181,123 @@ def plot_memory() -> None:
     save(figure, "training_memory")
 
 
+def plot_repeated_ids() -> None:
+    """A training step, each id computed once or as often as it occurs."""
+    result = load("repeated_ids")
+    rows = result["rows"]
+    figure, axes = plt.subplots(figsize=(9, 3))
+    for shift, key, label in (
+        (-0.2, "seconds", "every id"),
+        (0.2, "seconds_once", "every distinct id"),
+    ):
+        times = [row[key] * 1e3 for row in rows]
+        places = [i + shift for i in range(len(rows))]
+        bars = axes.barh(places, times, height=0.4, label=label)
+        axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
+    labels = [
+        f"{row['set']}, {row['order']}:\n{row['distinct_ids']:,} distinct"
+        for row in rows
+    ]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("ms a training step")
+    axes.set_title(
+        f"Batches of {result['batch_size']:,} ids, {result['cpus']} CPU cores"
+    )
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    save(figure, "repeated_ids")
+
+
+def plot_compiled_step() -> None:
+    """Training steps op by op and under XLA."""
+    result = load("compiled_step")
+    rows = result["rows"]
+    figure, axes = plt.subplots(figsize=(8, 3))
+    for shift, key, label in (
+        (-0.2, "ops_seconds", "op by op"),
+        (0.2, "xla_seconds", "jit_compile=True"),
+    ):
+        places = [i + shift for i in range(len(rows))]
+        times = [row[key] * 1e3 for row in rows]
+        bars = axes.barh(places, times, height=0.4, label=label)
+        axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
+    labels = [f"{row['model']}, {row['network']}" for row in rows]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("ms")
+    axes.set_title(
+        f"A training step, batch {result['batch_size']}, {result['cpus']} CPU cores"
+    )
+    axes.legend()
+    save(figure, "compiled_step")
+
+
+def plot_input() -> None:
+    """Epochs of the demo, and what of each is spent waiting for batches."""
+    result = load("input_pipeline")
+    epochs = result["epochs"]
+    figure, axes = plt.subplots(figsize=(9, 3))
+    labels = [f"{i // 2 + 1}: {row['batches']}" for i, row in enumerate(epochs)]
+    labels = [label.replace("_", " ") for label in labels]
+    waiting = [row["waiting"] for row in epochs]
+    working = [row["seconds"] - row["waiting"] for row in epochs]
+    bars = axes.barh(labels, waiting, label="waiting for a batch")
+    axes.barh(labels, working, left=waiting, label="all else", alpha=0.5)
+    shares = [f"{row['waiting'] / row['seconds']:.1%}" for row in epochs]
+    axes.bar_label(bars, shares, fontsize=8, padding=2)
+    axes.invert_yaxis()
+    axes.set_xlabel("s")
+    axes.set_title(
+        f"Epochs of the demo, batches read and in memory, {result['cpus']} cores"
+    )
+    axes.legend(loc="lower right")
+    save(figure, "input_pipeline")
+
+
+def plot_out_of_core() -> None:
+    """Peak memory while training from files, and the rate of embedding to files."""
+    training, embedding = load("out_of_core"), load("out_of_core_embedding")
+    figure, both = plt.subplots(1, 2, figsize=(9, 3.2))
+    peaks = training["training, interactions"]["peak MB by tenth"]
+    peaks = [training["start"]["peak MB"], *peaks]
+    both[0].plot([10 * i for i in range(len(peaks))], peaks, marker="o")
+    both[0].margins(y=0.1)
+    both[0].set_ylim(bottom=0)
+    both[0].set_xlabel(f"% of {training['num_interactions']:,} interactions")
+    both[0].set_ylabel("peak memory, MB")
+    rates = embedding["embedding the catalogue"]
+    of_files = ["slowest", "median", "fastest"]
+    values = [rates[f"a processor second, {which} file"] for which in of_files]
+    both[1].bar_label(both[1].bar(of_files, values), fmt="{:,.0f}", fontsize=8)
+    both[1].margins(y=0.1)
+    both[1].set_xlabel(f"of {embedding['num_shards']} files of embeddings")
+    both[1].set_ylabel("ids a processor second")
+    save(figure, "out_of_core")
+
+
+def plot_mixed_precision() -> None:
+    """Quality of both policies, seed by seed."""
+    result = load("mixed_precision")
+    rows = result["rows"]
+    names = [name for name in rows[0] if name.startswith("recall")]
+    figure, both = plt.subplots(1, len(names), figsize=(8, 3))
+    for axes, name in zip(both, names, strict=True):
+        for policy in dict.fromkeys(row["policy"] for row in rows):
+            points = [
+                (row["seed"], row[name]) for row in rows if row["policy"] == policy
+            ]
+            axes.plot(*zip(*points, strict=True), "o", label=policy, alpha=0.7)
+        axes.margins(y=0.1)
+        axes.set_ylim(bottom=0)
+        axes.set_xticks(sorted({row["seed"] for row in rows}))
+        axes.set_xlabel("seed")
+        axes.set_ylabel(name)
+    both[0].legend()
+    save(figure, "mixed_precision")
+
+
 if __name__ == "__main__":
     plot_cityhash()
     plot_encoding()
@@ -189,3 +305,8 @@ if __name__ == "__main__":
     plot_decoder()
     plot_mach_scale()
     plot_memory()
+    plot_repeated_ids()
+    plot_compiled_step()
+    plot_input()
+    plot_out_of_core()
+    plot_mixed_precision()
