@@ -112,7 +112,7 @@ def load(folder, name):
         "amazon-book": _read_amazon_book,
         "ciao": _read_ciao,
         "gowalla": _read_gowalla,
-        "movietweetings": _read_movietweetings,
+        "movietweetings": read_movietweetings,
         SYNTHETIC: _make_synthetic,
     }
     choices = (*SETS, *OPEN_SETS, SYNTHETIC)
@@ -141,6 +141,10 @@ class Interactions:
     labels: np.ndarray
     is_test: np.ndarray | None = None
     categories: dict[str, set[str]] | None = None
+
+    def item_features(self, item_ids):
+        """Returns floats [n, s] of items [n]: 1 where one is of a category."""
+        return _multi_hot(item_ids, self.categories or {})
 
 
 def prepare(read, is_explicit, is_by_time=False, with_new_items=False):
@@ -184,7 +188,7 @@ def prepare(read, is_explicit, is_by_time=False, with_new_items=False):
             with_negatives(split, taken, len(item_ids), every, generator)
             for split in splits[1:]
         ]
-    features = _multi_hot(item_ids, read.categories or {})
+    features = read.item_features(item_ids)
     return Data(user_ids, item_ids, *splits, taken, candidates, features)
 
 
@@ -300,7 +304,8 @@ def _read_ciao(folder):
     return Interactions(users, items, labels, categories=categories)
 
 
-def _read_movietweetings(folder):
+def read_movietweetings(folder):
+    """Returns the ratings of the set in its folder, in order of time."""
     users, items, times = _columns(folder / "ratings.dat", 0, 1, 3, separator="::")
     order = np.argsort(times.astype(np.int64), kind="stable")
     labels = np.ones(len(users), np.float32)

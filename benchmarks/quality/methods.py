@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
+from growing_table import GrowingTable
 from variants import VARIANTS
 
 from tfrs_dhe import layers
@@ -21,6 +22,10 @@ def _table(ids, share, seed):
 def _table_for_frequent(ids, share, seed):
     """The twentieth that is rarest has one row, which new ids have then too."""
     return layers.VocabularyEmbedding(OUTPUT_DIM, ids[: -(len(ids) // 20) or None])
+
+
+def _growing_table(ids, share, seed):
+    return GrowingTable(OUTPUT_DIM, ids, capacity=4 * len(ids))
 
 
 def _narrow_table(ids, share, seed):
@@ -144,6 +149,9 @@ METHODS = {
 }
 #: The studies of one of the methods.
 STUDIED = {name: Method(_varied(variant)) for name, variant in VARIANTS.items()}
+#: Of the study of training on (`stream.py`) alone.
+GROWING = "growing_table"
+STREAMED = {GROWING: Method(_growing_table, has_dictionary=True)}
 #: What the name of a method ends in if it is given the side features of items.
 FEATURES = "+features"
 
@@ -155,7 +163,7 @@ def parse(name):
       ValueError: If there is none of that name.
     """
     base = name.removesuffix(FEATURES)
-    known = METHODS | STUDIED
+    known = METHODS | STUDIED | STREAMED
     if base not in known:
         raise ValueError(f"`name` must be one of {tuple(known)}. Received: {name!r}.")
     return known[base], name != base

@@ -78,7 +78,7 @@ class Study:
     def __init__(self, data_dir, results, tensorboard):
         self._data_dir = data_dir
         self._results = results
-        self._report = _reporter(tensorboard)
+        self._report = reporter(tensorboard)
         self._load = functools.lru_cache(1)(load)
         results.parent.mkdir(parents=True, exist_ok=True)
 
@@ -143,8 +143,12 @@ def main():
             study.result(dataclasses.replace(chosen, seed=seed))
 
 
-def _reporter(tensorboard):
-    """Returns what is told of each epoch: it prints and, given a folder, logs."""
+def reporter(tensorboard):
+    """Returns what is told of each epoch: it prints and, given a folder, logs.
+
+    Args:
+      tensorboard: The folder, or None.
+    """
 
     def report(run, epoch, loss, value):
         print(
