@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 from training_steps import MODELS, Sizes, make_batch, make_step
 
 #: The paper's network, and one for some 100,000 examples.
@@ -72,6 +72,7 @@ def main() -> None:
         **dataclasses.asdict(base),
         "repeats": args.repeats,
         **conditions(),
+        "peak_bytes": peak_memory(),
         "rows": rows,
     }
     if args.output is not None:

@@ -20,7 +20,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import EmbeddingNetwork, _compiled_normalization
@@ -161,7 +161,8 @@ def main() -> None:
             for name, value in vars(args).items()
             if name not in ("output", "torch_python")
         }
-        result = {**settings, **conditions(), "rows": rows}
+        peak = {"peak_bytes": peak_memory()}
+        result = {**settings, **conditions(), **peak, "rows": rows}
         args.output.write_text(json.dumps(result, indent=2) + "\n")
 
 

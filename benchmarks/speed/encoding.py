@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from timing import conditions, median_seconds
+from timing import conditions, median_seconds, peak_memory
 
 from tfrs_dhe import layers
 from tfrs_dhe.hashing.transforms import DISTRIBUTIONS
@@ -95,6 +95,7 @@ def measure(
         "repeats": repeats,
         "seed": seed,
         **conditions(),
+        "peak_bytes": peak_memory(),
         "rows": rows,
     }
 

@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 
 import tensorflow as tf
-from timing import conditions
+from timing import conditions, peak_memory
 
 from tfrs_dhe import datasets, hashing
 from tfrs_dhe._keras import keras
@@ -113,6 +113,7 @@ def measure(num_ids: int, batch_size: int, repeats: int, epochs: int) -> dict[st
         **conditions(),
         "ids_per_second": ids_per_second(num_ids, batch_size, repeats),
         "epochs": waiting(epochs),
+        "peak_bytes": peak_memory(),
     }
 
 

@@ -18,7 +18,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TFRS needs it, before TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
-from timing import conditions
+from timing import conditions, peak_memory
 
 import tfrs_dhe
 from tfrs_dhe._keras import keras, require_tfrs
@@ -112,6 +112,7 @@ def main() -> None:
             "batch_size": args.batch_size,
             "learning_rate": args.learning_rate,
             **conditions(),
+            "peak_bytes": peak_memory(),
             "mean and standard deviation": summary,
             "rows": rows,
         }

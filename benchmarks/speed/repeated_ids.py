@@ -23,7 +23,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 import tensorflow as tf
-from timing import conditions, median_times
+from timing import conditions, median_times, peak_memory
 
 from tfrs_dhe import datasets, hashing
 from tfrs_dhe._keras import keras
@@ -114,6 +114,7 @@ def measure(
         "seed": seed,
         **sizes,
         **conditions(),
+        "peak_bytes": peak_memory(),
         "rows": rows,
     }
 
