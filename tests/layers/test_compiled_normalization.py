@@ -99,6 +99,32 @@ def test_results_are_those_op_by_op(order: str, activation: str, weights: Any) -
     assert xla_functions(graph) > 0
 
 
+@pytest.mark.parametrize("normalization", [None, "layer"])
+@pytest.mark.parametrize("training", [True, None])
+def test_mish_without_statistics_is_compiled_too(
+    normalization: str | None, training: bool | None
+) -> None:
+    def gradients(network: EmbeddingNetwork, rows: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            outputs = network(rows, training=training)
+            loss = tf.reduce_sum(tf.sin(outputs))
+        return [outputs, *tape.gradient(loss, [rows, *network.trainable_weights])]
+
+    rows = tf.constant(ROWS)
+    network = network_of(normalization=normalization)
+    expected = op_by_op(gradients, network, rows)
+    assert_equal(gradients(network, rows), expected)
+    for num_rows in (len(ROWS), None):
+        function = tf.function(
+            lambda rows: gradients(network, rows),
+            input_signature=[tf.TensorSpec([num_rows, 8], tf.float64)],
+        )
+        assert_equal(function(rows), expected)
+        graph = function.get_concrete_function().graph.as_graph_def()
+        assert xla_functions(graph) > 0
+
+
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 37])
 def test_few_rows_of_a_batch_of_any_size(num_rows: int) -> None:
     rows = tf.constant(ROWS[:num_rows])
@@ -113,8 +139,9 @@ def test_inside_of_a_compiled_step() -> None:
     assert_equal(step(rows), op_by_op(train, network_of(), rows, WEIGHTS))
 
 
+@pytest.mark.parametrize("normalization", ["batch", None])
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_second_derivative(in_graph: bool) -> None:
+def test_second_derivative(in_graph: bool, normalization: str | None) -> None:
     def curvature(network: EmbeddingNetwork, rows: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as outer:
             outer.watch(rows)
@@ -126,8 +153,8 @@ def test_second_derivative(in_graph: bool) -> None:
         return outer.gradient(length, rows)
 
     rows = tf.constant(ROWS)
-    expected = op_by_op(curvature, network_of(), rows)
-    network = network_of()
+    network = network_of(normalization=normalization)
+    expected = op_by_op(curvature, network, rows)
     function = tf.function(curvature) if in_graph else curvature
     assert_equal([function(network, rows)], [expected])
 
@@ -144,17 +171,24 @@ def test_replicas_accelerators_and_small_batches_are_not_compiled(
     assert not is_useful(LARGE, WIDTH)
 
 
+@pytest.mark.parametrize("normalization", ["batch", None])
 @pytest.mark.parametrize("training", [False, None])
-def test_inference_is_not_compiled(training: bool | None) -> None:
-    network = network_of()
+def test_inference_is_not_compiled(
+    training: bool | None, normalization: str | None
+) -> None:
+    network = network_of(normalization=normalization)
     function = tf.function(lambda rows: network(rows, training=training))
     concrete = function.get_concrete_function(tf.TensorSpec([None, 8], tf.float64))
     assert xla_functions(concrete.graph.as_graph_def()) == 0
 
 
-def test_a_saved_model_holds_no_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("normalization", ["batch", None])
+def test_a_saved_model_holds_no_program(
+    tmp_path: Path, normalization: str | None
+) -> None:
     """Neither one that was trained before, nor the training functions Keras saves."""
-    model = keras.Sequential([keras.Input((8,)), network_of()])
+    network = network_of(normalization=normalization)
+    model = keras.Sequential([keras.Input((8,)), network])
     model.compile("sgd", "mse")
     model.fit(ROWS, np.zeros([len(ROWS), 3]), batch_size=len(ROWS), verbose=0)
     if is_legacy:

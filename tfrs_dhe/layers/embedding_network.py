@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compiled_normalization, _specs, _tape
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
+from tfrs_dhe.layers._compiled_activation import compiled_mish
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers._parameter_budget import NetworkShape
@@ -241,8 +242,11 @@ class EmbeddingNetwork(keras.layers.Layer):
         return outputs[: tf.shape(rows)[0]] if padded is not rows else outputs
 
     def _compiles(self, rows: tf.Tensor, training: bool | None) -> bool:
-        """Whether batch normalization and activation are programs of XLA."""
-        if self.normalization != "batch" or not training or not self.trainable:
+        """Whether batch normalization and Mish are programs of XLA."""
+        if training is None and self.normalization != "batch":
+            training = _tape.is_recording()  # Nobody needs to say so then.
+        has_programs = self.normalization == "batch" or self.activation is mish
+        if not (has_programs and training and self.trainable):
             return False
         widths = self._hidden_dims(rows.shape[1])
         return _compiled_normalization.is_useful(rows.shape[0], max(widths))
@@ -256,13 +260,15 @@ class EmbeddingNetwork(keras.layers.Layer):
     ) -> tf.Tensor:
         normalize_first = self.order == ORDERS[0]
         # Other activations may be what XLA does not know.
-        is_fused = normalize_first and self.activation is mish
+        compiles_mish = compiled and self.activation is mish
+        activate = compiled_mish if compiles_mish else self._activate
+        is_fused = compiles_mish and normalize_first and self.normalization == "batch"
         compiled_with = "mish" if is_fused else "none"
         *hidden, output = self._denses()
         for i, dense in enumerate(hidden):
             rows = dense(rows)
             if not normalize_first:
-                rows = self._activate(rows)
+                rows = activate(rows)
             if self.normalization == "batch":
                 rows = getattr(self, f"normalization_{i}")(
                     rows,
@@ -273,8 +279,8 @@ class EmbeddingNetwork(keras.layers.Layer):
             elif self.normalization == "layer":
                 rows = getattr(self, f"normalization_{i}")(rows)
             rows = tf.cast(rows, self.compute_dtype)
-            if normalize_first and not (compiled and is_fused):
-                rows = self._activate(rows)
+            if normalize_first and not is_fused:
+                rows = activate(rows)
         return output(rows)
 
     def _denses(self) -> list[Callable[[tf.Tensor], tf.Tensor]]:
