@@ -15,32 +15,37 @@ class GrowingTable(keras.layers.Layer):
       output_dim: Width of the embedding.
       ids: Those that are known, int64 [n].
       capacity: Rows that there is room for, with row 0.
+      min_count: How often an id has to be among those that rows are to be made for, to
+        get one. From 2 on, there are ids that train row 0.
 
     Attributes:
       num_rows: How many rows count.
     """
 
-    def __init__(self, output_dim, ids, capacity):
+    def __init__(self, output_dim, ids, capacity, min_count=1):
         super().__init__()
         self.output_dim, self.capacity = output_dim, capacity
+        self.min_count = min_count
         self.num_rows = 1
-        self.initializer = keras.initializers.get("uniform")
         self.row_of_id = tf.lookup.experimental.MutableHashTable(
             tf.int64, tf.int64, default_value=0
         )
         self.rows = self.add_weight(
-            name="rows", shape=[capacity, output_dim], initializer=self.initializer
+            name="rows", shape=[capacity, output_dim], initializer="uniform"
         )
-        self.grow(ids)
+        self._make_rows(tf.constant(ids, tf.int64))
 
     def grow(self, ids):
-        """Makes rows for ids [n] that have none.
+        """Makes rows for those ids [n] that have none and occur often enough.
 
         Raises:
           ValueError: If there is no room for them.
         """
-        ids = tf.unique(tf.constant(ids, tf.int64))[0]
-        ids = ids[self.row_of_id.lookup(ids) == 0]
+        ids, _, counts = tf.unique_with_counts(tf.constant(ids, tf.int64))
+        is_new = self.row_of_id.lookup(ids) == 0
+        self._make_rows(ids[is_new & (counts >= self.min_count)])
+
+    def _make_rows(self, ids):
         count = int(ids.shape[0])
         if self.num_rows + count > self.capacity:
             raise ValueError(
@@ -49,7 +54,8 @@ class GrowingTable(keras.layers.Layer):
             )
         places = tf.range(self.num_rows, self.num_rows + count, dtype=tf.int64)
         self.row_of_id.insert(ids, places)
-        values = self.initializer([count, self.output_dim])
+        # An initializer of Keras gives the same values whenever it is called.
+        values = tf.random.uniform([count, self.output_dim], -0.05, 0.05)
         self.rows.scatter_update(tf.IndexedSlices(values, places))
         self.num_rows += count
 

@@ -28,6 +28,12 @@ def _growing_table(ids, share, seed):
     return GrowingTable(OUTPUT_DIM, ids, capacity=4 * len(ids))
 
 
+def _growing_table_trained_unknown(ids, share, seed):
+    """As `_table_for_frequent`; later, an id that occurs once has the row of all."""
+    frequent = ids[: -(len(ids) // 20) or None]
+    return GrowingTable(OUTPUT_DIM, frequent, capacity=4 * len(ids), min_count=2)
+
+
 def _narrow_table(ids, share, seed):
     return layers.VocabularyEmbedding(max(1, round(OUTPUT_DIM * share)), ids)
 
@@ -150,8 +156,12 @@ METHODS = {
 #: The studies of one of the methods.
 STUDIED = {name: Method(_varied(variant)) for name, variant in VARIANTS.items()}
 #: Of the study of training on (`stream.py`) alone.
-GROWING = "growing_table"
-STREAMED = {GROWING: Method(_growing_table, has_dictionary=True)}
+STREAMED = {
+    "growing_table": Method(_growing_table, has_dictionary=True),
+    "growing_table_trained_unknown": Method(
+        _growing_table_trained_unknown, has_dictionary=True
+    ),
+}
 #: What the name of a method ends in if it is given the side features of items.
 FEATURES = "+features"
 

@@ -21,6 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import stream_table
 from run import RESULTS
 from variants import STUDIES, VARIANTS
 
@@ -219,6 +220,9 @@ def main():
             sections.append("One thing of `deep_hash` changed:")
             sections += filter(None, (of_study(study, found) for study in STUDIES))
         _plots(results, title, args.results.parent / f"{data}-{model}")
+    streamed = args.results.parent / "stream.jsonl"
+    if streamed.exists():
+        sections += ["## Training on", stream_table.table(streamed)]
     (args.results.parent / "tables.md").write_text("\n\n".join(sections) + "\n")
 
 

@@ -8,12 +8,13 @@ The ratings of movietweetings in order of time: the first half is trained on, th
 tenth says when that is enough. Then each tenth is trained on for three epochs, and the
 model tested on the next one, which it has not seen, four times. Negatives are drawn
 evenly among the items that had been seen by then, in tests with those of the tested
-tenth. A growing table has a row for every id that has been trained on; all other layers
-stay as they were made, of the ids of the first half.
+tenth. A growing table has a row for every id that has been trained on, or, with a
+trained row for unknown ids, for those that occur twice in a part; all other layers stay
+as they were made, of the ids of the first half.
 
-Settings are those that `run.py` found for the set; a growing table has the table's. A
-result is a line of `results/stream.jsonl`; what is there is not run again. `report.py`
-makes the table.
+Settings are those that `run.py` found for the set; growing tables have those of tables.
+A result is a line of `results/stream.jsonl`; what is there is not run again.
+`report.py` makes the table.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import numpy as np
 from data import SPLIT_SEED, Data, Pairs, read_movietweetings, with_negatives
 from grid import ONE_SIZE, Run
 from growing_table import GrowingTable
-from methods import FEATURES, GROWING
+from methods import FEATURES, STREAMED
 from report import SETTINGS, best_lines
 from run import RESULTS as TUNED
 from run import commit, reporter
@@ -40,8 +41,9 @@ RESULTS = TUNED.parent / "stream.jsonl"
 SET = "movietweetings"
 METHODS = (
     "table",
-    GROWING,
+    "growing_table",
     "table_trained_unknown",
+    "growing_table_trained_unknown",
     "hashing_trick",
     "deep_bloom",
     "deep_hash",
@@ -138,7 +140,7 @@ def _num_parameters(layer):
 
 def settings_of(method, share):
     """Returns the settings that the study found for a method on the set."""
-    method = "table" if method == GROWING else method
+    method = method.removeprefix("growing_")
     lines = best_lines(TUNED).get((SET, "gmf", method, share), [{}])
     return {name: lines[0][name] for name in SETTINGS if name in lines[0]}
 
@@ -155,7 +157,7 @@ def main():
     args = parser.parse_args()
     stream = moments(read_movietweetings(args.data_dir / f"{SET}-100k"))
     for method in args.method:
-        share = 1 if method.removesuffix(FEATURES) in (*ONE_SIZE, GROWING) else 1 / 4
+        share = 1 if method.removesuffix(FEATURES) in (*ONE_SIZE, *STREAMED) else 1 / 4
         for seed in args.seed:
             texts = args.results.read_text() if args.results.exists() else ""
             done = [
