@@ -27,7 +27,13 @@ import tensorflow as tf
 from timing import Times, conditions, median_times, peak_memory
 
 from tfrs_dhe import mach
-from tfrs_dhe.mach.decoding import InverseLists, TopK, build_inverse_lists, top_k
+from tfrs_dhe.mach.decoding import (
+    InverseLists,
+    TopK,
+    build_inverse_lists,
+    partner_buckets,
+    top_k,
+)
 from tfrs_dhe.mach.decoding.high_values import high_values
 from tfrs_dhe.mach.decoding.pair_listing import find, plan
 from tfrs_dhe.mach.decoding.pair_search import two_that_reach
@@ -51,17 +57,20 @@ class Index:
         table = mach.bucket_table(np.arange(num_classes), num_buckets, num_repetitions)
         hashed = time.perf_counter()
         lists = build_inverse_lists(table, num_buckets)
+        partners = partner_buckets(table, lists)
         listed = time.perf_counter()
         self.figures = {
             "hash_seconds": hashed - start,
             "list_seconds": listed - hashed,
             "peak_additional_mb": (peak_memory() - memory) / 1e6,
-            "tables_mb": (table.nbytes + sum(x.numpy().nbytes for x in lists)) / 1e6,
+            "tables_mb": sum(np.asarray(x).nbytes for x in (table, *lists, partners))
+            / 1e6,
         }
         self.table = table
         self.num_buckets = num_buckets
         self.buckets = tf.Variable(table)
         self.lists = InverseLists(*map(tf.Variable, lists))
+        self.partner_buckets = tf.Variable(partners)
 
     def decoder(self, method: str, k: int, aggregation: str, xla: bool) -> Decode:
         """One way to decode, as a graph."""
@@ -74,6 +83,7 @@ class Index:
                 k,
                 aggregation,
                 inverse_lists=lists,
+                partner_buckets=None if lists is None else self.partner_buckets,
                 method=method,
             )
 

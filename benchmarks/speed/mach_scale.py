@@ -2,9 +2,10 @@
 
 Run `python benchmarks/speed/mach_scale.py` from the repository's root. For each number
 of classes there is a process that indexes integer ids in a MACH index and asks it, one
-that asks TFRS's `BruteForce` over as many vectors, if they fit, and one that scores
-every class in NumPy; each reports the most memory it ever held. Figures of one run can
-be compared with each other, those of two runs only as ratios.
+whose index is `compact`, one that asks TFRS's `BruteForce` over as many vectors, if
+they fit, and one that scores every class in NumPy; each reports the most memory it ever
+held. Figures of one run can be compared with each other, those of two runs only as
+ratios.
 
 A query has likely classes, which have 70 % of its probability by Zipf's law, and the
 rest on all, unevenly, with noise on the logits of the buckets: `peaky` has 50 likely
@@ -36,7 +37,8 @@ from tfrs_dhe import mach
 from tfrs_dhe._keras import tfrs
 from tfrs_dhe.layers.factorized_top_k import MACH
 
-PARTS = ("mach", "numpy", "brute_force")
+COMPACT = "mach_compact"
+PARTS = ("mach", COMPACT, "numpy", "brute_force")
 #: How many classes are likely, and how many are asked for.
 QUERIES = {"peaky": (50, 10), "broad": (200, 100)}
 BATCH_SIZES = (1, 32)
@@ -109,7 +111,8 @@ def measure_mach(args: argparse.Namespace) -> dict[str, Any]:
     head = GivenLogits(args.num_buckets, args.num_repetitions)
     MACH(head).index(np.arange(1000))  # Loads what TensorFlow loads once.
     ids = tf.range(args.num_classes, dtype=tf.int64)
-    index = MACH(head, aggregation=AGGREGATION)
+    is_compact = args.part == COMPACT
+    index = MACH(head, aggregation=AGGREGATION, compact=is_compact)
     before = peak_memory()
     start = time.perf_counter()
     index.index(ids)
@@ -131,12 +134,13 @@ def measure_mach(args: argparse.Namespace) -> dict[str, Any]:
 
                 return tf.function(call)
 
-            functions = {"certified": ask("certified")}
-            if batch_size * args.num_classes <= args.max_scored:
+            certified = f"certified{', compact' if is_compact else ''}"
+            functions = {certified: ask("certified")}
+            if not is_compact and batch_size * args.num_classes <= args.max_scored:
                 functions["score_all"] = ask("score_all")
             row = {"query": query, "k": k, "batch_size": batch_size}
             rows += timed(functions, logits, args, **row)
-            scored = functions["certified"](logits)[2]
+            scored = functions[certified](logits)[2]
             rows[-len(functions)]["mean_num_scored"] = float(np.mean(scored))
     return {**figures, "rows": rows}
 
@@ -185,6 +189,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """What one process is for."""
     parts = {
         "mach": measure_mach,
+        COMPACT: measure_mach,
         "numpy": measure_numpy,
         "brute_force": measure_brute_force,
     }
@@ -201,7 +206,7 @@ def print_part(num_classes: int, figures: dict[str, Any]) -> None:
     print(line + f"peak {figures['peak_bytes'] / 1e9:.2f} GB")
     for row in figures["rows"]:
         line = f"  {row['query']:<6} k={row['k']:<4} batch {row['batch_size']:<4}"
-        line += f"{row['method']:<12}{row['seconds'] * 1e3:>10.2f} ms"
+        line += f"{row['method']:<20}{row['seconds'] * 1e3:>10.2f} ms"
         line += f"{row['processor_seconds'] * 1e3:>10.2f} cpu ms"
         if "mean_num_scored" in row:
             line += f"{row['mean_num_scored']:>12.0f} scored"

@@ -146,6 +146,23 @@ def test_methods_find_the_same(method: str) -> None:
         assert np.min(num_scored) == NUM_CLASSES
 
 
+@pytest.mark.parametrize("aggregation", mach.AGGREGATIONS)
+def test_a_compact_index_finds_the_same_with_a_table_less(aggregation: str) -> None:
+    options = {"method": "certified", "aggregation": aggregation}
+    compact, index = (make_index(compact=x, **options) for x in (True, False))
+    assert_same(compact(queries()), index(queries()))
+    for each in (compact, index):
+        each.remove(STRINGS[:2]).add(STRINGS[1:2])
+    assert_same(compact(queries()), index(queries()))
+    assert compact._tables.partner_buckets is None
+    # Sums of anything else than logarithms are not searched by pairs.
+    kept = index._tables.partner_buckets
+    assert (kept is not None) == (aggregation in ("mean_log_probability", "mean_logit"))
+    if kept is not None:
+        assert kept.dtype == index._tables.buckets.dtype
+        assert kept.value().shape == (len(index.head.repetitions), NUM_CLASSES - 1)
+
+
 def test_head_of_some_repetitions() -> None:
     head = make_head(num_repetitions=5, repetitions=(3, 0, 4))
     index = empty_index(head, k=7).index(STRINGS)
@@ -552,8 +569,8 @@ def indexed(request: Any) -> MACH:
 of_either_dtype = pytest.mark.parametrize("index", ["string", "int32"], indirect=True)
 
 
-def fresh_index() -> MACH:
-    index = empty_index(k=4, aggregation="min")
+def fresh_index(**options: Any) -> MACH:
+    index = empty_index(k=4, **{"aggregation": "min", **options})
     index.build((None, DIM))
     index.head.set_weights([w * 0 for w in index.head.get_weights()])
     return index
@@ -583,7 +600,10 @@ def test_config(index: MACH) -> None:
     copy = MACH.from_config(index.get_config())
     copy.head.set_weights(index.head.get_weights())
     copy.index(index.identifiers())
-    for name in ("name", "k", "aggregation", "activation", "method", "query_model"):
+    for name in (
+        *("name", "k", "aggregation", "activation", "method", "query_model"),
+        "compact",
+    ):
         assert copy.get_config()[name] == index.get_config()[name]
     assert_same(copy(queries()), index(queries()))
 
@@ -643,6 +663,27 @@ def test_checkpoint(index: MACH, tmp_path: Path) -> None:
     loaded = fresh_index()
     tf.train.Checkpoint(index=loaded).restore(path).assert_consumed()
     assert_works_alike(loaded, index)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_certified_queries_of_loaded_indexes(compact: bool, tmp_path: Path) -> None:
+    options = {"method": "certified", "aggregation": "mean_logit", "compact": compact}
+    index = make_index(k=4, **options)
+    expected = index(queries())
+    index.save(tmp_path / "index.keras")
+    loaded = keras.models.load_model(tmp_path / "index.keras")
+    assert loaded.compact == compact
+    assert_same(loaded(queries()), expected)
+    path = tf.train.Checkpoint(index=index).save(tmp_path / "checkpoint")
+    restored = fresh_index(**options)
+    tf.train.Checkpoint(index=restored).restore(path).assert_consumed()
+    assert_same(restored(queries()), expected)
+    module = tf.Module()
+    module.index = index
+    module.query = tf.function(index, input_signature=[tf.TensorSpec([None, DIM])])
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    served = tf.saved_model.load(str(tmp_path / "module"))
+    assert_same(served.query(queries()), expected)
 
 
 def test_checkpoint_of_other_classes(tmp_path: Path) -> None:
@@ -835,7 +876,8 @@ if tfrs is not None:
 def test_reading_the_lists_does_not_copy_them() -> None:
     """It would cost every query all R x K numbers: see `Tables`."""
     tables = empty_index().index(STRINGS)._tables
-    for variable in (tables.members, tables.offsets, tables.buckets):
+    variables = tables.members, tables.offsets, tables.buckets, tables.partner_buckets
+    for variable in variables:
         first, second = tf.convert_to_tensor(variable), tf.convert_to_tensor(variable)
         places = [np.asarray(memoryview(x)).ctypes.data for x in (first, second)]
         assert places[0] == places[1]

@@ -16,10 +16,12 @@ from tests.mach.decoding_cases import (
 from tfrs_dhe import mach
 from tfrs_dhe.mach.aggregation import AGGREGATIONS
 from tfrs_dhe.mach.decoding import (
+    BY_PAIRS,
     METHODS,
     InverseLists,
     TopK,
     build_inverse_lists,
+    partner_buckets,
     top_k,
 )
 
@@ -42,18 +44,23 @@ def make_decoder(
     def decode(
         values: tf.Tensor, buckets: tf.Tensor, lists: InverseLists, k: tf.Tensor
     ) -> dict[str, TopK]:
-        return {
-            method: top_k(
+        def run(method: str, partners: tf.Tensor | None = None) -> TopK:
+            return top_k(
                 values,
                 buckets,
                 k,
                 aggregation,
                 inverse_lists=lists,
+                partner_buckets=partners,
                 method=method,
                 **options,
             )
-            for method in methods
-        }
+
+        found = {method: run(method) for method in methods}
+        if aggregation in BY_PAIRS and "certified" in methods:
+            partners = partner_buckets(buckets, lists)
+            found["certified, partners' buckets kept"] = run("certified", partners)
+        return found
 
     # The code has no AutoGraph in it, and is traced faster without.
     return tf.function(decode, autograph=False).get_concrete_function(
@@ -421,6 +428,24 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         top_k(values, buckets, 1, "min", inverse_lists=(lists[0][:, :100], lists[1]))
     with pytest.raises(ValueError, match=r"`inverse_lists.offsets`.*\(4, 20\)"):
         top_k(values, buckets, 1, "min", inverse_lists=(lists[0], lists[1][:, :20]))
+    for partners in (lists[0][:, :100], tf.zeros([4, 200])):
+        with pytest.raises(ValueError, match=r"`partner_buckets` must be integers.*4"):
+            top_k(
+                values, buckets, 1, "min", inverse_lists=lists, partner_buckets=partners
+            )
+    nothing = tf.Variable(tf.zeros([4, 0], tf.int32), shape=[4, None])
+    in_graph = tf.function(
+        lambda: top_k(
+            values,
+            buckets,
+            1,
+            "mean_logit",
+            inverse_lists=lists,
+            partner_buckets=nothing,
+        )
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"of the shape of"):
+        in_graph()
     for name in ("chunk_size", "max_entries"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 1.*0"):
             top_k(values, buckets, 1, "min", inverse_lists=lists, **{name: 0})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrs_dhe.mach.decoding import build_inverse_lists
+from tfrs_dhe.mach.decoding import build_inverse_lists, partner_buckets
 
 
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.uint16, tf.int32, tf.int64])
@@ -15,7 +15,9 @@ def test_lists_every_class_of_every_bucket(
 ) -> None:
     rng = np.random.default_rng(0)
     table = rng.integers(0, num_buckets, (3, num_classes))
-    members, offsets = build_inverse_lists(tf.constant(table, dtype), num_buckets)
+    buckets = tf.constant(table, dtype)
+    lists = build_inverse_lists(buckets, num_buckets)
+    members, offsets = lists
     assert members.dtype == offsets.dtype == tf.int32
     assert members.shape == (3, num_classes)
     assert offsets.shape == (3, num_buckets + 1)
@@ -30,6 +32,10 @@ def test_lists_every_class_of_every_bucket(
             expected = [c for c in range(num_classes) if row[c] == bucket]
             expected.sort(key=lambda c: other[c])
             assert of_row[cuts[bucket] : cuts[bucket + 1]].tolist() == expected
+    of_partners = partner_buckets(buckets, lists)
+    assert of_partners.dtype == dtype
+    expected = np.take_along_axis(others, members.numpy(), axis=1)
+    np.testing.assert_array_equal(of_partners, expected)
 
 
 def test_in_a_graph_from_a_variable() -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrs_dhe.mach.decoding import build_inverse_lists
+from tfrs_dhe.mach.decoding import build_inverse_lists, partner_buckets
 from tfrs_dhe.mach.decoding.high_values import group_maxima, high_values, level
 from tfrs_dhe.mach.decoding.pair_listing import find, plan
 from tfrs_dhe.mach.decoding.pair_search import two_that_reach
+from tfrs_dhe.mach.decoding.partners import Partners
 
 NUM_CLASSES, NUM_BUCKETS, NUM_REPETITIONS = 30_000, 50, 5
 PARTNERS = [1, 0, 3, 2, 4]
@@ -21,14 +22,17 @@ def make_table(rng: np.random.Generator, power: int) -> np.ndarray:
 
 @pytest.mark.parametrize("power", [1, 4])
 @pytest.mark.parametrize("num_high", [0, 12])
+@pytest.mark.parametrize("keeps_partners", [False, True])
 def test_finds_the_classes_whose_two_values_reach_their_thresholds(
-    power: int, num_high: int
+    power: int, num_high: int, keeps_partners: bool
 ) -> None:
     rng = np.random.default_rng(power)
     table = make_table(rng, power)
     values = rng.normal(size=(NUM_REPETITIONS, NUM_BUCKETS)).astype(np.float32)
     buckets = tf.constant(table)
     lists = build_inverse_lists(buckets, NUM_BUCKETS)
+    of_members = partner_buckets(buckets, lists) if keeps_partners else None
+    partners = Partners(buckets, lists.members, of_members)
     thresholds = rng.uniform(1.0, 1.3, NUM_REPETITIONS)
 
     wanted = two_that_reach(tf.constant(values), tf.constant(thresholds))
@@ -38,7 +42,7 @@ def test_finds_the_classes_whose_two_values_reach_their_thresholds(
     # Some lists are read, and with enough of the partners known some pairs looked up.
     assert not reading.looked_up.numpy().all()
     assert (len(reading.pairs) > 0) == (num_high > 0)
-    found = find(wanted, reading, tf.constant(True), values, buckets, lists, high)
+    found = find(wanted, reading, tf.constant(True), values, lists, partners, high)
 
     expected = set()
     for r, other in enumerate(PARTNERS):
@@ -47,10 +51,8 @@ def test_finds_the_classes_whose_two_values_reach_their_thresholds(
         both = of_classes + of_partners >= thresholds[r] + thresholds[other]
         expected |= set(np.where((of_classes >= thresholds[r]) & both)[0])
     assert set(found.numpy().tolist()) == expected
-    assert (
-        len(find(wanted, reading, tf.constant(False), values, buckets, lists, high))
-        == 0
-    )
+    found = find(wanted, reading, tf.constant(False), values, lists, partners, high)
+    assert len(found) == 0
 
 
 @pytest.mark.parametrize("number", [1, 3, 50, 70])

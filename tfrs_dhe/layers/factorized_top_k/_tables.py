@@ -29,10 +29,21 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
       num_repetitions: R.
       num_buckets: B.
       dtype: Of the identifiers, if it is known.
+      keeps_partners: Whether the buckets of partners are among the tables.
+
+    Attributes:
+      buckets: Integers [R, K].
+      members: tf.int32 [R, K], of the inverse lists.
+      offsets: tf.int32 [R, B + 1], of the inverse lists.
+      partner_buckets: Integers [R, K], or None.
     """
 
     def __init__(
-        self, num_repetitions: int, num_buckets: int, dtype: tf.DType | None
+        self,
+        num_repetitions: int,
+        num_buckets: int,
+        dtype: tf.DType | None,
+        keeps_partners: bool,
     ) -> None:
         super().__init__()
         self._num_buckets = num_buckets
@@ -49,6 +60,11 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         self.members = _variable("members", [num_repetitions, None], tf.int32)
         self.offsets = _variable(
             "offsets", [num_repetitions, num_buckets + 1], tf.int32
+        )
+        self.partner_buckets = (
+            _variable("partner_buckets", [num_repetitions, None], bucket_dtype)
+            if keeps_partners
+            else None
         )
 
     def dtype(self) -> tf.DType | None:
@@ -101,16 +117,23 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         # Filled in place, and then handed over. To assign to the slices of a variable
         # makes TensorFlow copy the whole of it whenever it is read from then on: all
         # R x K numbers for every query.
-        members = tf.raw_ops.Empty(shape=tf.shape(self.buckets), dtype=tf.int32)
+        shape = tf.shape(self.buckets)
+        members = tf.raw_ops.Empty(shape=shape, dtype=tf.int32)
+        partners = None
+        if self.partner_buckets is not None:
+            partners = tf.raw_ops.Empty(shape=shape, dtype=self.buckets.dtype)
         offsets = []
         for r in range(num_repetitions):
             other = self.buckets[decoding.partner(r, num_repetitions)]
             lists = decoding.lists_of_one(self.buckets[r], other, self._num_buckets)
-            row = tf.expand_dims(lists.members, 0)
-            members = tf.raw_ops.InplaceUpdate(x=members, i=[r], v=row)
+            members = _with_row(members, r, lists.members)
+            if partners is not None:
+                partners = _with_row(partners, r, tf.gather(other, lists.members))
             offsets.append(lists.offsets)
         self.members.assign(members)
         self.offsets.assign(tf.stack(offsets))
+        if self.partner_buckets is not None:
+            self.partner_buckets.assign(partners)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
         """Writes arrays of numbers from which `load` makes the same tables."""
@@ -142,6 +165,11 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         else:
             identifiers = tf.cast(np.asarray(store["integers"]), dtype)
         self.assign(identifiers, np.asarray(store["buckets"]))
+
+
+def _with_row(table: tf.Tensor, number: int, row: tf.Tensor) -> tf.Tensor:
+    """Returns the table [R, K], in its place in memory, with another row [K]."""
+    return tf.raw_ops.InplaceUpdate(x=table, i=[number], v=tf.expand_dims(row, 0))
 
 
 def _variable(name: str, shape: list[int | None], dtype: tf.DType) -> tf.Variable:

@@ -81,6 +81,10 @@ class MACH(TopK):
       method: How the classes are found: `"score_all"` of them, `"certified"`,
         which scores only some and proves that no other belongs to the top k, or
         `"auto"`, the faster one as far as that is known. The results are equal.
+      identifier_dtype: Of the identifiers, where it is known before `index` is called.
+      compact: Whether to do without a table of 2 bytes a class and repetition (4 from
+        65,537 buckets on), a quarter of the index. It makes a certified query by means
+        of logarithms up to 1.5 times as fast; for other aggregations there is none.
       **kwargs: Those of a Keras model.
 
     Raises:
@@ -100,6 +104,7 @@ class MACH(TopK):
         activation: str = "softmax",
         method: str = "auto",
         identifier_dtype: Any = None,
+        compact: bool = False,
         **kwargs: Any,
     ) -> None:
         _arguments.check_positive_integer("k", k)
@@ -119,8 +124,12 @@ class MACH(TopK):
         self.aggregation = aggregation
         self.activation = activation
         self.method = method
+        self.compact = bool(compact)
         self._tables = _tables.Tables(
-            len(head.repetitions), head.num_buckets, identifier_dtype
+            len(head.repetitions),
+            head.num_buckets,
+            identifier_dtype,
+            keeps_partners=not compact and aggregation in decoding.BY_PAIRS,
         )
         if is_legacy:
             # A model of legacy Keras with a `build` of its own cannot be part of
@@ -346,6 +355,7 @@ class MACH(TopK):
                 tf.minimum(k, num_classes),
                 self.aggregation,
                 inverse_lists=(tables.members, tables.offsets),
+                partner_buckets=tables.partner_buckets,
                 method=self.method,
             )
             return top.scores, tables.identifiers_of(top.classes), top.num_scored
@@ -407,6 +417,7 @@ class MACH(TopK):
             "activation": self.activation,
             "method": self.method,
             "identifier_dtype": dtype.name if (dtype := self._tables.dtype()) else None,
+            "compact": self.compact,
         }
 
     @classmethod

@@ -116,3 +116,26 @@ def check_lists(lists: Any, buckets: tf.Tensor, num_buckets: int) -> InverseList
                 f"{part.dtype.name} and shape {part.shape}."
             )
     return InverseLists(members, offsets)
+
+
+def check_partner_buckets(
+    partner_buckets: Any, buckets: tf.Tensor
+) -> tuple[tf.Tensor | None, list[tf.Operation]]:
+    """Returns the partners' buckets as a tensor, and checks for when the graph runs.
+
+    Raises:
+      ValueError: If they are not those of such a table.
+    """
+    if partner_buckets is None:
+        return None, []
+    found = tf.convert_to_tensor(partner_buckets)
+    if not found.dtype.is_integer or not found.shape.is_compatible_with(buckets.shape):
+        raise ValueError(
+            f"`partner_buckets` must be integers of shape {buckets.shape}, as the "
+            f"function of this name returns them. Received dtype {found.dtype.name} "
+            f"and shape {found.shape}."
+        )
+    is_same = tf.reduce_all(tf.shape(found) == tf.shape(buckets))
+    message = "`partner_buckets` must be of the shape of `buckets`."
+    check = tf.debugging.Assert(is_same, [message, tf.shape(found), tf.shape(buckets)])
+    return found, [] if check is None else [check]

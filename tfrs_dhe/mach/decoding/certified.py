@@ -22,6 +22,7 @@ def certified(
     k: Size,
     aggregation: str,
     max_entries: tf.Tensor,
+    partner_buckets: tf.Tensor | None = None,
     search_first: tf.Tensor | bool = True,
     chunk_size: int | None = None,
     parallel_iterations: int = 2,
@@ -39,6 +40,7 @@ def certified(
       aggregation: One of `AGGREGATIONS`.
       max_entries: tf.int64, classes that a query may list, counted once for each of
         their buckets.
+      partner_buckets: Integers [R, K], or None; where pairs are searched for.
       search_first: Whether to search at all, or to score every class at once.
       chunk_size: See `score_all`.
       parallel_iterations: Queries searched at a time; each has memory of its own.
@@ -46,7 +48,6 @@ def certified(
     Returns:
       `TopK`; `num_scored` counts every class once, and is K where all were scored.
     """
-    search = search_pairs if aggregation in BY_PAIRS else search_weighted
     num_queries = tf.shape(values)[0]
     signature = Answer(
         tf.TensorSpec([k if isinstance(k, int) else None], tf.float32),
@@ -55,11 +56,15 @@ def certified(
         tf.TensorSpec([], tf.bool),
     )
 
+    def search_one(of_query: tf.Tensor) -> Answer:
+        arguments = of_query, buckets, lists, k, aggregation, max_entries
+        if aggregation in BY_PAIRS:
+            return search_pairs(*arguments, partner_buckets)
+        return search_weighted(*arguments)
+
     def search_each() -> Answer:
         return tf.map_fn(
-            lambda of_query: search(
-                of_query, buckets, lists, k, aggregation, max_entries
-            ),
+            search_one,
             values,
             fn_output_signature=signature,
             parallel_iterations=None if tf.executing_eagerly() else parallel_iterations,

@@ -35,11 +35,7 @@ def bounds_of(
 def entries_of(
     begins: tf.Tensor, ends: tf.Tensor, repetitions: tf.Tensor, members: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the concatenated members of ranges of places, and the range of each.
-
-    Both come from one op: the range of a bucket's places in the flat members starts
-    at its number shifted beyond all places. `tf.repeat` would make a matrix as wide
-    as the largest bucket.
+    """Returns the range of each of the concatenated members of ranges, and these.
 
     Args:
       begins: tf.int64 [n], a range's first place in the row of its repetition.
@@ -50,10 +46,33 @@ def entries_of(
     Returns:
       tf.int64 [entries], numbers below n, and tf.int32 [entries].
     """
-    row = repetitions * tf.shape(members, tf.int64)[1]
+    width = tf.shape(members, tf.int64)[1]
+    ranges, places = places_of(begins, ends, repetitions, width)
+    return ranges, tf.gather(tf.reshape(members, [-1]), places)
+
+
+def places_of(
+    begins: tf.Tensor, ends: tf.Tensor, repetitions: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the range of each of the concatenated places of ranges, and these.
+
+    Both come from one op: the range of a bucket's places in the flat members starts
+    at its number shifted beyond all places. `tf.repeat` would make a matrix as wide
+    as the largest bucket.
+
+    Args:
+      begins: tf.int64 [n], a range's first place in the row of its repetition.
+      ends: tf.int64 [n], the place after its last.
+      repetitions: tf.int64 [n].
+      width: tf.int64, K.
+
+    Returns:
+      tf.int64 [entries], numbers below n, and tf.int64 [entries], places in what
+      [R, K] is when it is flat.
+    """
+    row = repetitions * width
     bits = tf.constant(PLACE_BITS, tf.int64)
     first = row + tf.bitwise.left_shift(tf.range(tf.size(row, tf.int64)), bits)
     numbers = tf.ragged.range(first + begins, first + ends).values
     ranges = tf.bitwise.right_shift(numbers, bits)
-    places = tf.bitwise.bitwise_and(numbers, 2**PLACE_BITS - 1)
-    return ranges, tf.gather(tf.reshape(members, [-1]), places)
+    return ranges, tf.bitwise.bitwise_and(numbers, 2**PLACE_BITS - 1)

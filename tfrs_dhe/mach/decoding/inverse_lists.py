@@ -75,6 +75,30 @@ def build_inverse_lists(
     )
 
 
+def partner_buckets(buckets: tf.Tensor | tf.Variable, lists: InverseLists) -> tf.Tensor:
+    """Returns which bucket each of the lists' members has in the repetition's partner.
+
+    That could be looked up in `buckets`, but all over them; here, what a search reads
+    is side by side.
+
+    Example:
+    >>> buckets = tf.constant([[1, 0, 1], [2, 2, 0]])
+    >>> partner_buckets(buckets, build_inverse_lists(buckets, 3)).numpy().tolist()
+    [[2, 0, 2], [1, 1, 0]]
+
+    Args:
+      buckets: Integers [R, K].
+      lists: What `build_inverse_lists` returns for them.
+
+    Returns:
+      [R, K], of the dtype of `buckets`.
+    """
+    buckets = tf.convert_to_tensor(buckets)
+    num_repetitions = size(buckets, 0)
+    others = tf.gather(buckets, partner(tf.range(num_repetitions), num_repetitions))
+    return tf.gather(others, lists.members, batch_dims=1)
+
+
 def lists_of_one(row: tf.Tensor, other: tf.Tensor, num_buckets: int) -> InverseLists:
     """Returns the classes [K] of every bucket of one repetition, and offsets [B + 1].
 

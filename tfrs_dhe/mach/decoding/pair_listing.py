@@ -5,9 +5,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfrs_dhe.mach.decoding import cost
-from tfrs_dhe.mach.decoding.entries import at, bounds_of, entries_of
+from tfrs_dhe.mach.decoding.entries import at, bounds_of, entries_of, places_of
 from tfrs_dhe.mach.decoding.high_values import HighValues
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists, partner
+from tfrs_dhe.mach.decoding.partners import Partners
 
 #: Buckets of which it is worked out how many others they go with. Where there are
 #: more, most go with more others than could be looked up.
@@ -74,8 +75,8 @@ def find(
     reading: Plan,
     affordable: tf.Tensor,
     values: tf.Tensor,
-    buckets: tf.Tensor,
     lists: InverseLists,
+    partners: Partners,
     high: HighValues,
 ) -> tf.Tensor:
     """Returns the classes that are wanted, some of them repeatedly.
@@ -85,8 +86,8 @@ def find(
       reading: What `plan` returned for them.
       affordable: tf.bool; if False, none is returned.
       values: tf.float32 [R, B].
-      buckets: Integers [R, K].
       lists: The classes of every bucket.
+      partners: Their buckets in the partner of the repetition.
       high: What `plan` was given.
 
     Returns:
@@ -94,8 +95,8 @@ def find(
     """
 
     def find_all() -> tf.Tensor:
-        read = _read(wanted, reading, values, buckets, lists)
-        looked_up = _look_up(wanted, reading, buckets, lists, high)
+        read = _read(wanted, reading, values, lists, partners)
+        looked_up = _look_up(wanted, reading, lists, partners, high)
         return tf.concat([read, looked_up], axis=0)
 
     return tf.cond(affordable, find_all, lambda: tf.zeros([0], tf.int32))
@@ -105,31 +106,32 @@ def _read(
     wanted: Wanted,
     reading: Plan,
     values: tf.Tensor,
-    buckets: tf.Tensor,
     lists: InverseLists,
+    partners: Partners,
 ) -> tf.Tensor:
     """Returns those of the classes of whole buckets that are wanted."""
     chosen = tf.where(~reading.looked_up)[:, 0]
     repetitions, least = (
         tf.gather(x, chosen) for x in (wanted.repetitions, wanted.least)
     )
-    ranges, classes = entries_of(
+    ranges, places = places_of(
         tf.gather(reading.begins, chosen),
         tf.gather(reading.ends, chosen),
         repetitions,
-        lists.members,
+        tf.shape(lists.members, tf.int64)[1],
     )
-    partners = tf.gather(partner(repetitions, values.shape[0]), ranges)
-    others = at(buckets, partners, tf.cast(classes, tf.int64))
-    of_others = at(values, partners, tf.cast(others, tf.int64))
-    return tf.boolean_mask(classes, of_others >= tf.gather(least, ranges))
+    others = partners.at_places(tf.gather(repetitions, ranges), places)
+    rows = tf.gather(partner(repetitions, values.shape[0]), ranges)
+    is_wanted = at(values, rows, others) >= tf.gather(least, ranges)
+    members = tf.reshape(lists.members, [-1])
+    return tf.gather(members, tf.boolean_mask(places, is_wanted))
 
 
 def _look_up(
     wanted: Wanted,
     reading: Plan,
-    buckets: tf.Tensor,
     lists: InverseLists,
+    partners: Partners,
     high: HighValues,
 ) -> tf.Tensor:
     """Returns the classes of pairs of buckets, by a binary search for each.
@@ -138,19 +140,17 @@ def _look_up(
     """
     of_wanted, of_high = reading.pairs[:, 0], reading.pairs[:, 1]
     repetitions = tf.gather(wanted.repetitions, of_wanted)
-    partners = partner(repetitions, high.values.shape[0])
-    others = at(high.buckets, partners, of_high)
+    others = at(high.buckets, partner(repetitions, high.values.shape[0]), of_high)
     # Where the first class is that has this bucket in the partner, or a later one.
     sought = tf.stack([others, others + 1])
     everywhere = tf.zeros_like(sought)
-    last = tf.shape(buckets, tf.int64)[1] - 1
+    width = tf.shape(lists.members, tf.int64)[1]
 
     def halve(low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         middle = tf.bitwise.right_shift(low + high, tf.constant(1, tf.int64))
         # An empty range may be at the end of the row; it stays as it is.
-        classes = at(lists.members, repetitions, tf.minimum(middle, last))
-        there = at(buckets, partners, tf.cast(classes, tf.int64))
-        below = tf.cast(there, tf.int64) < sought
+        places = repetitions * width + tf.minimum(middle, width - 1)
+        below = partners.at_places(repetitions, places) < sought
         is_open = low < high
         return (
             tf.where(is_open & below, middle + 1, low),

@@ -9,6 +9,7 @@ from tfrs_dhe.mach.decoding.high_values import group_maxima, high_values, level
 from tfrs_dhe.mach.decoding.inverse_lists import InverseLists, partner
 from tfrs_dhe.mach.decoding.pair_bound import PairBound
 from tfrs_dhe.mach.decoding.pair_listing import Wanted, find, plan
+from tfrs_dhe.mach.decoding.partners import Partners
 from tfrs_dhe.mach.decoding.scoring import Answer, first_k, score_classes
 from tfrs_dhe.mach.decoding.sizes import Size, at_least, size
 
@@ -47,6 +48,7 @@ def search_pairs(
     k: Size,
     aggregation: str,
     max_entries: tf.Tensor,
+    partner_buckets: tf.Tensor | None = None,
 ) -> Answer:
     """Returns the top k of one query, if it can be proven with so many entries.
 
@@ -65,6 +67,7 @@ def search_pairs(
       aggregation: `"mean_log_probability"` or `"mean_logit"`.
       max_entries: tf.int64, what the search may cost, in entries that are read. Scoring
         comes on top of it, for half as much at most.
+      partner_buckets: Integers [R, K], those of `lists`, or None.
     """
     num_repetitions, num_buckets = values.shape
     bound = PairBound(values, aggregation)
@@ -79,6 +82,7 @@ def search_pairs(
         found = level(maxima, num_repetitions * number)
         return tf.cast(found, tf.float64) + bound.shifts
 
+    partners = Partners(buckets, lists.members, partner_buckets)
     floors = tf.cast(thresholds_for(num_looked_up), tf.float32)
     to_look_up = high_values(values, floors, num_looked_up)
     max_scored = tf.cast(max_entries // (2 * cost.ENTRIES_PER_CLASS), tf.int32)
@@ -96,7 +100,7 @@ def search_pairs(
         reading = plan(wanted, lists, to_look_up)
         spent = last.spent + reading.entries
         affordable = spent <= max_entries
-        found = find(wanted, reading, affordable, values, buckets, lists, to_look_up)
+        found = find(wanted, reading, affordable, values, lists, partners, to_look_up)
         classes, _ = tf.unique(tf.concat([last.scored, found], axis=0))
         all_scored = tf.size(classes) <= max_scored
         classes = classes[:max_scored]

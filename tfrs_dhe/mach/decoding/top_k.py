@@ -27,6 +27,7 @@ def top_k(
     aggregation: str,
     *,
     inverse_lists: InverseLists | Sequence[Table] | None = None,
+    partner_buckets: "Table | None" = None,
     method: str = "auto",
     chunk_size: int | None = None,
     max_entries: int | None = None,
@@ -69,6 +70,9 @@ def top_k(
       aggregation: One of `tfrs_dhe.mach.aggregation.AGGREGATIONS`.
       inverse_lists: What `build_inverse_lists` returns for `buckets`, or tensors or
         variables `(members, offsets)` that hold it.
+      partner_buckets: What the function of this name returns for them. Needed by
+        none; with it, `"certified"` takes up to a third less time for means of
+        logarithms.
       method: `"auto"`, `"score_all"` or `"certified"`.
       chunk_size: Classes that `"score_all"` scores at a time, at least k. By default
         as many as keep the values of a chunk within 16 MB.
@@ -113,6 +117,9 @@ def top_k(
     if method == "score_all" or inverse_lists is None:
         return score_all(values, buckets, k, aggregation, chunk_size)
     lists = arguments.check_lists(inverse_lists, buckets, num_buckets)
+    partner_buckets, checks = arguments.check_partner_buckets(partner_buckets, buckets)
+    with tf.control_dependencies(checks):
+        values = tf.identity(values)
     # Searched by itself a query is compared with scoring for it alone, else with its
     # share in scoring for all.
     at_once = num_queries if method == "auto" else 1
@@ -130,6 +137,7 @@ def top_k(
             cost.worthwhile_entries(all_cost) if max_entries is None else max_entries,
             tf.int64,
         ),
+        partner_buckets=partner_buckets,
         search_first=method == "certified" or search_cost < all_cost,
         chunk_size=chunk_size,
         parallel_iterations=parallel_iterations,
