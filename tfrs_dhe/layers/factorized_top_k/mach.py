@@ -84,7 +84,7 @@ class MACH(TopK):
       identifier_dtype: Of the identifiers, where it is known before `index` is called.
       compact: Whether to do without a table of 2 bytes a class and repetition (4 from
         65,537 buckets on), a quarter of the index. It makes a certified query by means
-        of logarithms up to 1.5 times as fast; for other aggregations there is none.
+        of logarithms up to twice as fast; for other aggregations there is none.
       **kwargs: Those of a Keras model.
 
     Raises:
