@@ -84,7 +84,7 @@ def partner_buckets(buckets: tf.Tensor | tf.Variable, lists: InverseLists) -> tf
     Example:
     >>> buckets = tf.constant([[1, 0, 1], [2, 2, 0]])
     >>> partner_buckets(buckets, build_inverse_lists(buckets, 3)).numpy().tolist()
-    [[2, 0, 2], [1, 1, 0]]
+    [[2, 0, 2], [1, 0, 1]]
 
     Args:
       buckets: Integers [R, K].
