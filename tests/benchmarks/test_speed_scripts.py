@@ -59,5 +59,14 @@ def test_mach_scale(tmp_path: Path) -> None:
     assert list(result["results"]) == ["900", "1200"]
     for parts in result["results"].values():
         methods = {row["method"] for part in parts for row in part["rows"]}
-        assert methods == {"certified", "score_all", "numpy", "brute_force"}
+        certified = {"certified", "certified, compact"}
+        assert methods == certified | {"score_all", "numpy", "brute_force"}
         assert all(part["peak_bytes"] > 0 for part in parts)
+
+
+def test_input_pipeline(tmp_path: Path) -> None:
+    arguments = ("--num-ids=9000", "--repeats=1", "--epochs=1")
+    result = figures("input_pipeline", tmp_path / "input.json", *arguments)
+    assert result["ids_per_second"] > 0
+    assert [epoch["batches"] for epoch in result["epochs"]] == ["read", "in_memory"]
+    assert all(0 < epoch["waiting"] < epoch["seconds"] for epoch in result["epochs"])
