@@ -83,8 +83,8 @@ class MACH(TopK):
         `"auto"`, the faster one as far as that is known. The results are equal.
       identifier_dtype: Of the identifiers, where it is known before `index` is called.
       compact: Whether to do without a table of 2 bytes a class and repetition (4 from
-        65,537 buckets on), a quarter of the index. It makes a certified query by means
-        of logarithms up to twice as fast; for other aggregations there is none.
+        65,537 buckets on), a quarter of the index, with which certified queries by
+        means of logarithms are up to twice as fast. Other aggregations never have it.
       **kwargs: Those of a Keras model.
 
     Raises:
