@@ -39,10 +39,7 @@ class CompositionalEmbedding(TableEmbedding):
       seed: Has no meaning here; nothing is hashed.
       table_shape: Rows and columns (n, d) of the table that is replaced.
       mask_value: The id that pads lists, such as `""` or 0.
-      embeddings_initializer: Of the tables; None is Keras's `"uniform"`, up to 0.05,
-        and for products uniform up to 0.29, so that they are as large as such rows.
-        Products of small rows have gradients that are smaller still, and may take
-        epochs to begin to learn.
+      embeddings_initializer: Of the tables.
       embeddings_regularizer: Of the tables.
       **kwargs: Those of a Keras layer.
 
@@ -69,12 +66,10 @@ class CompositionalEmbedding(TableEmbedding):
         seed: int = 0,
         table_shape: Sequence[int] | None = None,
         mask_value: str | int | None = None,
-        embeddings_initializer: Any = None,
+        embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        if embeddings_initializer is None:
-            embeddings_initializer = _default_initializer(combiner)
         super().__init__(
             output_dim,
             parameter_budget,
@@ -132,15 +127,6 @@ class CompositionalEmbedding(TableEmbedding):
             "num_remainders": self._given_num_remainders,
             "combiner": self.combiner,
         }
-
-
-def _default_initializer(combiner: str) -> Any:
-    """Returns one with which the embeddings spread as the rows of a table."""
-    if combiner != "multiply":
-        return "uniform"
-    # Uniform up to a, a number has the variance a^2 / 3, and a product a^4 / 9.
-    limit = (0.05 * math.sqrt(3)) ** 0.5
-    return keras.initializers.RandomUniform(-limit, limit)
 
 
 def _smallest_num_rows(num_numbers: int) -> int:
