@@ -9,8 +9,10 @@ from scipy.stats import rankdata
 from trainer import Trainer
 
 MODELS = ("gmf", "mlp")
-#: Training ends early after as many epochs without a better one on validation pairs.
+#: Training ends early after as many epochs without a better one on validation pairs,
+#: once these are told apart at all: products of small rows take a while to begin.
 PATIENCE = 3
+BEGUN = 0.55
 #: Test pairs are told apart by how often their item, or their user, was trained on.
 SEGMENTS = {"unseen": (0, 0), "rare": (1, 5), "known": (6, np.inf)}
 
@@ -57,7 +59,7 @@ def fit(run, data, trainer, report=print):
         if value > best:
             best, best_epoch = value, epoch
             best_weights = trainer.model.get_weights()
-        elif epoch - best_epoch == PATIENCE:
+        elif best >= BEGUN and epoch - best_epoch >= PATIENCE:
             break
     trainer.model.set_weights(best_weights)
     return validation
