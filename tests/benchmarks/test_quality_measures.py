@@ -96,3 +96,49 @@ def test_tables_are_rounded_for_a_while(row_dtype: str, largest: int) -> None:
             assert len(np.unique(rounded[0])) <= 2 * largest + 1
         assert np.any(layer(ids).numpy() != exact)
     np.testing.assert_array_equal(layer(ids), exact)
+
+
+def trained_for(aucs: list[float]) -> tuple[int, int]:
+    """Epochs of a training with these AUCs, and the one whose weights are kept."""
+
+    class Model:
+        epoch = 0
+
+        def get_weights(self) -> int:
+            return self.epoch
+
+        def set_weights(self, epoch: int) -> None:
+            self.epoch = epoch
+
+    class Trainer:
+        model = Model()
+
+        def epoch(self, _: object) -> float:
+            self.model.epoch += 1
+            return 0.0
+
+        def scores(self, pairs: data.Pairs) -> np.ndarray:
+            # Of 100 positives and a negative, as many as it takes are in order.
+            in_order = round(100 * aucs[self.model.epoch - 1])
+            return np.array([1.0] * in_order + [-1.0] * (100 - in_order) + [0.0])
+
+    labels = np.array([1.0] * 100 + [0.0], np.float32)
+    nobody = np.zeros(101, np.int32)
+    pairs = data.Pairs(nobody, nobody, labels)
+    none = np.zeros([1, 0], np.float32)
+    made = data.Data(nobody, nobody, pairs, pairs, pairs, None, nobody, none)
+    run = Run("synthetic", "gmf", "table", 1, epochs=len(aucs))
+    trainer = Trainer()
+    epochs = training.fit(run, made, trainer, lambda *_: None)
+    assert epochs == aucs[: len(epochs)]
+    return len(epochs), trainer.model.epoch
+
+
+def test_training_ends_three_epochs_after_the_best() -> None:
+    assert trained_for([0.6, 0.7, 0.8, 0.7, 0.7, 0.7, 0.9]) == (6, 3)
+    assert trained_for([0.6, 0.5, 0.5, 0.7, 0.6]) == (5, 4)
+
+
+def test_training_waits_for_what_has_not_begun() -> None:
+    assert trained_for([0.5, 0.51, 0.5, 0.5, 0.5, 0.5, 0.8]) == (7, 7)
+    assert trained_for([0.5] * 8) == (8, 1)
