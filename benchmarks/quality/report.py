@@ -22,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import stream_table
+from markdown_table import markdown_table
 from run import RESULTS
 from variants import STUDIES, VARIANTS
 
@@ -78,15 +79,6 @@ def _cell(aucs):
     return f"{aucs.mean():.4f}{spread}"
 
 
-def _markdown(header, rows):
-    ruler = "|---|" + "--:|" * (len(header) - 1)
-    return "\n".join(
-        ["| " + " | ".join(row) + " |" for row in [header]]
-        + [ruler]
-        + ["| " + " | ".join(row) + " |" for row in rows]
-    )
-
-
 def by_share(results):
     """The table of AUC of all test pairs, method by share."""
     shares = sorted({share for _, share in results}, reverse=True)
@@ -95,7 +87,7 @@ def by_share(results):
         [method, *(_cell(_aucs(results.get((method, share), []))) for share in shares)]
         for method in methods
     ]
-    return _markdown(["", *(f"{share:.4g}" for share in shares)], rows)
+    return markdown_table(["", *(f"{share:.4g}" for share in shares)], rows)
 
 
 def _forms(lines):
@@ -118,7 +110,7 @@ def as_served(results):
             form = [f"{share:.4g}", dtype, f"{size / 1e6:.2f}"]
             rows.append([method, *form, *segments, *cost])
     header = ["method", "share", "rows", "MB", *SEGMENTS.values()]
-    return _markdown([*header, "CPU s an epoch", "settings"], rows)
+    return markdown_table([*header, "CPU s an epoch", "settings"], rows)
 
 
 def of_study(study, results):
@@ -138,7 +130,7 @@ def of_study(study, results):
         what = [name, f"{share:.4g}", f"{size:,}"]
         rows.append([*what, _cell(_aucs(lines)), str(len(lines)), f"{seconds:.1f}"])
     header = ["changed", "share", "parameters", "test AUC", "seeds", "CPU s an epoch"]
-    return _markdown(header, rows) if rows else None
+    return markdown_table(header, rows) if rows else None
 
 
 def _settings(line):

@@ -4,6 +4,7 @@ import collections
 import json
 
 import numpy as np
+from markdown_table import markdown_table
 
 NOTE = """\
 Of `stream.jsonl`, made by `stream.py`: test AUC of four tenths of movietweetings, each
@@ -27,8 +28,7 @@ def table(path):
     by_method = collections.defaultdict(list)
     for line in map(json.loads, path.read_text().splitlines()):
         by_method[line["method"], line["share"]].append(line)
-    titles = ("method", "share", "parameters at the end", *COLUMNS)
-    rows = [_row(titles), _row(["---", *["--:"] * (len(titles) - 1)])]
+    rows = []
     for (method, share), lines in by_method.items():
         cells = [method, f"{share:g}", f"{lines[0]['parameters']:,}"]
         for way, by, segment in COLUMNS.values():
@@ -44,15 +44,12 @@ def table(path):
             if len(of_seeds) > 1:
                 cell += f" ± {np.std(of_seeds, ddof=1):.4f}"
             cells.append(cell)
-        rows.append(_row(cells))
-    return f"{NOTE}\n\n" + "\n".join(rows)
+        rows.append(cells)
+    header = ["method", "share", "parameters at the end", *COLUMNS]
+    return f"{NOTE}\n\n{markdown_table(header, rows)}"
 
 
 def _aucs(line, way, by, segment):
     """Returns the figures of those parts that have such pairs."""
     found = [part[way][by].get(segment, {}).get("auc") for part in line["parts"]]
     return [auc for auc in found if auc is not None]
-
-
-def _row(cells):
-    return f"| {' | '.join(cells)} |"

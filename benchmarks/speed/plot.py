@@ -181,57 +181,51 @@ def plot_memory() -> None:
     save(figure, "training_memory")
 
 
-def plot_repeated_ids() -> None:
-    """A training step, each id computed once or as often as it occurs."""
-    result = load("repeated_ids")
-    rows = result["rows"]
+def plot_pairs(
+    rows: list[dict[str, Any]], of_label: dict[str, str], names: list[str], title: str
+) -> plt.Figure:
+    """Milliseconds of steps that are done in two ways.
+
+    Args:
+      rows: One for each step.
+      of_label: The key of the seconds by what the way is called, two of them.
+      names: What the steps are called.
+      title: Of the picture.
+    """
     figure, axes = plt.subplots(figsize=(9, 3))
-    for shift, key, label in (
-        (-0.2, "seconds", "every id"),
-        (0.2, "seconds_once", "every distinct id"),
-    ):
+    for shift, (label, key) in zip((-0.2, 0.2), of_label.items(), strict=True):
         times = [row[key] * 1e3 for row in rows]
         places = [i + shift for i in range(len(rows))]
         bars = axes.barh(places, times, height=0.4, label=label)
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
-    labels = [
-        f"{row['set']}, {row['order']}:\n{row['distinct_ids']:,} distinct"
-        for row in rows
-    ]
-    axes.set_yticks(range(len(rows)), labels)
+    axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel("ms a training step")
-    axes.set_title(
-        f"Batches of {result['batch_size']:,} ids, {result['cpus']} CPU cores"
-    )
+    axes.set_title(title)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, "repeated_ids")
+    return figure
+
+
+def plot_repeated_ids() -> None:
+    """A training step, each id computed once or as often as it occurs."""
+    result = load("repeated_ids")
+    names = [
+        f"{row['set']}, {row['order']}:\n{row['distinct_ids']:,} distinct"
+        for row in result["rows"]
+    ]
+    title = f"Batches of {result['batch_size']:,} ids, {result['cpus']} CPU cores"
+    ways = {"every id": "seconds", "every distinct id": "seconds_once"}
+    save(plot_pairs(result["rows"], ways, names, title), "repeated_ids")
 
 
 def plot_compiled_step() -> None:
     """Training steps op by op and under XLA."""
     result = load("compiled_step")
-    rows = result["rows"]
-    figure, axes = plt.subplots(figsize=(8, 3))
-    for shift, key, label in (
-        (-0.2, "ops_seconds", "op by op"),
-        (0.2, "xla_seconds", "jit_compile=True"),
-    ):
-        places = [i + shift for i in range(len(rows))]
-        times = [row[key] * 1e3 for row in rows]
-        bars = axes.barh(places, times, height=0.4, label=label)
-        axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
-    labels = [f"{row['model']}, {row['network']}" for row in rows]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_xlabel("ms")
-    axes.set_title(
-        f"A training step, batch {result['batch_size']}, {result['cpus']} CPU cores"
-    )
-    axes.legend()
-    save(figure, "compiled_step")
+    names = [f"{row['model']}, {row['network']}" for row in result["rows"]]
+    title = f"Batch {result['batch_size']}, {result['cpus']} CPU cores"
+    ways = {"op by op": "ops_seconds", "jit_compile=True": "xla_seconds"}
+    save(plot_pairs(result["rows"], ways, names, title), "compiled_step")
 
 
 def plot_input() -> None:
