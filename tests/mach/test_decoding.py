@@ -308,8 +308,9 @@ def all_tensors(graph: tf.Graph) -> list[tf.Tensor]:
         ("certified", "mean_logit"),
     ],
 )
+@pytest.mark.parametrize("keeps_partners", [False, True])
 def test_no_memory_grows_with_the_number_of_classes(
-    method: str, aggregation: str
+    method: str, aggregation: str, keeps_partners: bool
 ) -> None:
     """Nothing in the graph has K elements but the tables, which nothing copies."""
     # A prime number: no other size is a multiple of it by chance.
@@ -319,13 +320,16 @@ def test_no_memory_grows_with_the_number_of_classes(
         tf.TensorSpec([3, num_classes], tf.int32),
         tf.TensorSpec([3, num_buckets + 1], tf.int32),
     ]
+    if keeps_partners:
+        tables.append(tf.TensorSpec([3, num_classes], tf.uint8))
     decode = tf.function(
-        lambda values, buckets, *lists: top_k(
+        lambda values, buckets, members, offsets, partners=None: top_k(
             values,
             buckets,
             10,
             aggregation,
-            inverse_lists=lists,
+            inverse_lists=(members, offsets),
+            partner_buckets=partners,
             method=method,
             chunk_size=chunk_size,
         ),
