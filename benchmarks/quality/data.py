@@ -88,6 +88,11 @@ class Data:
             )
         return pairs.take(generator.permutation(len(pairs)))
 
+    @property
+    def pairs_per_epoch(self):
+        """How many pairs an epoch has."""
+        return len(self.train) * (1 if self.taken is None else 2)
+
     def training_counts(self):
         """Returns how often each user and each item is in the training pairs."""
         return (

@@ -20,7 +20,14 @@ ONE_SIZE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Settings of a run."""
+    """Settings of a run.
+
+    Attributes:
+      schedule: Of the learning rate: "constant", or "cosine", which rises to it in the
+        first epoch and falls to zero at the last.
+      teacher: Weight, in the labels, of what a full table has learned from the same
+        pairs (distillation, as of Hinton et al., 2015).
+    """
 
     data: str
     model: str
@@ -31,6 +38,8 @@ class Run:
     batch_size: int = 4096
     learning_rate: float = 0.005
     weight_decay: float = 0.1
+    schedule: str = "constant"
+    teacher: float = 0.0
 
     @property
     def name(self):
@@ -73,6 +82,14 @@ TRIES = (
     {"learning_rate": 0.005, "weight_decay": 0.03},
     {"learning_rate": 0.005, "weight_decay": 1.0},
     {"learning_rate": 0.002, "weight_decay": 0.1},
+)
+#: Other trainings: longer, with warm-up and decay of the rate, and after a teacher.
+TRAININGS = (
+    {"epochs": 45},
+    {"schedule": "cosine"},
+    {"epochs": 45, "schedule": "cosine"},
+    {"teacher": 0.5},
+    {"teacher": 1.0},
 )
 QUICK = {
     "data": (SYNTHETIC + NEW,),

@@ -7,13 +7,15 @@ Run from the repository's root, with the folder that holds the folders of the se
     python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m+new \
         --method table+features dedicated+features --share 1 --tensorboard LOGS
     python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m --study encoding
+    python benchmarks/quality/run.py --data-dir FOLDER --data ml-1m --study training
     python benchmarks/quality/run.py --data-dir FOLDER --set epochs=12 weight_decay=.2
     python benchmarks/quality/run.py --quick
 
 Of each method at each size, the settings in `grid.TRIES` are run with the first seed,
 and those that are best on the validation pairs with the others. `--set` gives settings
-instead, `--study` has one thing of `deep_hash` changed at a time (`variants.py`),
-and `--quick` is a small grid on data that the package makes.
+instead, `--study` has one thing of `deep_hash` changed at a time (`variants.py`), or
+the training of it or of `--method` (`grid.TRAININGS`), and `--quick` is a small grid on
+data that the package makes.
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
 run again, so that the study can be stopped and taken up at any run. `report.py` makes
@@ -35,7 +37,7 @@ import means
 import tensorflow as tf
 import training
 from data import SYNTHETIC, load
-from grid import FULL, QUICK, QUICK_SETTINGS, Run, runs, tries
+from grid import FULL, QUICK, QUICK_SETTINGS, TRAININGS, Run, runs, tries
 from variants import STUDIES
 
 RESULTS = Path(__file__).parent / "results" / "runs.jsonl"
@@ -53,9 +55,14 @@ def settings_of(arguments):
 def done(path):
     """Returns the result lines there are, by their settings."""
     texts = path.read_text().splitlines() if path.exists() else []
-    names = [field.name for field in dataclasses.fields(Run)]
     lines = map(json.loads, texts)
-    return {Run(**{name: line[name] for name in names}): line for line in lines}
+    return {run_of(line): line for line in lines}
+
+
+def run_of(line):
+    """Returns the run of a result line; what it does not say is as by default."""
+    names = {field.name for field in dataclasses.fields(Run)}
+    return Run(**{name: value for name, value in line.items() if name in names})
 
 
 def commit():
@@ -116,14 +123,18 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small grid, 3 epochs")
     for name, values in FULL.items():
         parser.add_argument(f"--{name}", nargs="+", type=type(values[-1]))
-    parser.add_argument("--study", choices=STUDIES, help="variants of deep_hash")
+    parser.add_argument(
+        "--study", choices=(*STUDIES, "training"), help="variants of deep_hash"
+    )
     parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--tensorboard", type=Path, help="a folder for logs")
     args = parser.parse_args()
 
     choices = dict(QUICK if args.quick else FULL)
-    if args.study:
+    if args.study == "training":
+        choices |= {"method": ["deep_hash"], "share": [1 / 4]}
+    elif args.study:
         names = [f"deep_hash, {name}" for name in STUDIES[args.study]]
         choices |= {"method": ["deep_hash", *names], "share": [1 / 4]}
     choices |= {n: getattr(args, n) for n in FULL if getattr(args, n) is not None}
@@ -136,9 +147,13 @@ def main():
     study = Study(args.data_dir, results, args.tensorboard)
     first, *others = choices["seed"]
     todo = runs({**choices, "seed": (first,)}, settings)
+    if args.study == "training":
+        todo = [
+            dataclasses.replace(run, **other) for run in todo for other in TRAININGS
+        ]
     for number, run in enumerate(todo, start=1):
         print(f"{number} of {len(todo)}: {run.name}", flush=True)
-        chosen = run if settings else study.tuned(run)
+        chosen = run if settings or args.study == "training" else study.tuned(run)
         for seed in (first, *others):
             study.result(dataclasses.replace(chosen, seed=seed))
 

@@ -88,7 +88,7 @@ class Trainer:
         )
         self.model = Ranker(user_layer, item_layer, run.model)
         self._optimizer = keras.optimizers.AdamW(
-            run.learning_rate, weight_decay=run.weight_decay, jit_compile=False
+            _learning_rate(run, data), weight_decay=run.weight_decay, jit_compile=False
         )
         self._step, self._score = self._functions(num_features)
         self.model(self._inputs(data.validation.take(slice(1))), training=False)
@@ -147,6 +147,23 @@ class Trainer:
             return self.model((users, items, features), training=False)
 
         return step, score
+
+
+def _learning_rate(run, data):
+    """Returns the learning rate of a run, or its schedule."""
+    if run.schedule == "constant":
+        return run.learning_rate
+    if run.schedule != "cosine":
+        raise ValueError(
+            f"`schedule` must be constant or cosine. Received: {run.schedule!r}."
+        )
+    steps = -(-data.pairs_per_epoch // run.batch_size)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=steps * (run.epochs - 1),
+        warmup_target=run.learning_rate,
+        warmup_steps=steps,
+    )
 
 
 def _keys(ids):

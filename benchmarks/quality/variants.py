@@ -95,6 +95,25 @@ def _unit_variance(ids, seed):
     return Scaled(layers.DenseHashEncoding(seed=seed), 3**0.5)
 
 
+class ResidualNetwork(layers.EmbeddingNetwork):
+    """A decoder whose hidden layers but the first add to what goes in."""
+
+    def _decode_rows(self, rows, row_weights, training, compiled):
+        *hidden, output = self._denses()
+        for i, dense in enumerate(hidden):
+            normalize = getattr(self, f"normalization_{i}")
+            outputs = normalize(dense(rows), row_weights=row_weights, training=training)
+            rows = self.activation(outputs) + (rows if i else 0.0)
+        return output(rows)
+
+
+class ResidualEmbedding(layers.DeepHashEmbedding):
+    """A deep hash embedding with a `ResidualNetwork`."""
+
+    def _network_class(self):
+        return ResidualNetwork
+
+
 @dataclasses.dataclass(frozen=True)
 class Variant:
     """What is changed.
@@ -103,11 +122,13 @@ class Variant:
       options: Of `DeepHashEmbedding`.
       encoding: From all ids and a seed to an encoding that takes the hashes' place.
       output_factor: What embeddings are multiplied by.
+      layer: A class of deep hash embeddings.
     """
 
     options: dict = dataclasses.field(default_factory=dict)
     encoding: Callable | None = None
     output_factor: float = 1.0
+    layer: type = layers.DeepHashEmbedding
 
     def make(self, output_dim, ids, seed, **budget):
         """Returns the layer for ids [n]."""
@@ -116,9 +137,7 @@ class Variant:
             options["seed"] = seed
         else:
             options["encoding"] = self.encoding(ids, seed)
-        layer = layers.DeepHashEmbedding(
-            output_dim, deduplicate=True, **budget, **options
-        )
+        layer = self.layer(output_dim, deduplicate=True, **budget, **options)
         return layer if self.output_factor == 1 else Scaled(layer, self.output_factor)
 
 
@@ -152,6 +171,7 @@ STUDIES = {
         "output x 3": Variant(output_factor=3.0),
         **_options("kernel_initializer", ["he_normal"]),
         **_options("momentum", [0.9]),
+        "residual": Variant(layer=ResidualEmbedding),
         "k=128, 2 layers": Variant({"num_hashes": 128, "num_hidden_layers": 2}),
         "k=256, 2 layers": Variant({"num_hashes": 256, "num_hidden_layers": 2}),
         "k=256, 3 layers": Variant({"num_hashes": 256, "num_hidden_layers": 3}),
