@@ -22,8 +22,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import stream_table
+from grid import Run
 from markdown_table import markdown_table
-from run import RESULTS
+from run import RESULTS, run_of
 from variants import STUDIES, VARIANTS
 
 from tfrs_dhe.analysis._plots import save as save_picture
@@ -44,19 +45,36 @@ trained on as such. *CPU s*: of training, on a machine that had other work besid
 SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
 
 
+#: The training of all methods, which `grid.TRAININGS` are compared with.
+USUAL = "as usual"
+
+
 def best_lines(path):
-    """Returns the lines of the best settings by (data, model, method, share).
+    """Returns the lines of the best settings by (data, model, method, share, training).
 
     Settings are compared by the least seed, with which all have been run.
     """
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for line in map(json.loads, path.read_text().splitlines()):
         key = tuple(line[name] for name in ("data", "model", "method", "share"))
+        key += (training_of(run_of(line)),)
         found[key][tuple(line[name] for name in SETTINGS)].append(line)
     return {
         key: max(by_settings.values(), key=_validation)
         for key, by_settings in found.items()
     }
+
+
+def training_of(run):
+    """Returns what a run's training is called; rate and decay do not count."""
+    parts = []
+    if run.epochs > Run.epochs:
+        parts.append(f"{run.epochs} epochs")
+    if run.schedule != Run.schedule:
+        parts.append(f"{run.schedule} schedule")
+    if run.teacher:
+        parts.append(f"labels {run.teacher:.0%} of the full table")
+    return ", ".join(parts) or USUAL
 
 
 def _validation(lines):
@@ -133,6 +151,32 @@ def of_study(study, results):
     return markdown_table(header, rows) if rows else None
 
 
+def of_training(results):
+    """The table of methods that were also trained in another way.
+
+    Args:
+      results: Lines by (method, share, training).
+    """
+    changed = {key[:2] for key in results if key[2] != USUAL}
+    rows = []
+    for key in sorted(key for key in results if key[:2] in changed):
+        lines = results[key]
+        epochs = [len(line["validation"]) for line in lines]
+        rows.append(
+            [
+                key[0],
+                f"{key[1]:.4g}",
+                key[2],
+                _cell(_aucs(lines)),
+                str(len(lines)),
+                f"{np.mean(epochs):.0f}",
+                f"{sum(line['cpu_seconds'] for line in lines) / len(lines):.0f}",
+            ]
+        )
+    header = ["method", "share", "training", "test AUC", "seeds", "epochs", "CPU s"]
+    return markdown_table(header, rows)
+
+
 def _settings(line):
     return f"rate {line['learning_rate']:g}, decay {line['weight_decay']:g}"
 
@@ -193,10 +237,11 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     groups = collections.defaultdict(dict)
-    for (data, model, method, share), lines in best_lines(args.results).items():
-        groups[data, model][method, share] = lines
+    for (data, model, *key), lines in best_lines(args.results).items():
+        groups[data, model][tuple(key)] = lines
     sections = [f"# Tables of the study of quality\n\n{NOTE}"]
-    for (data, model), found in groups.items():
+    for (data, model), by_training in groups.items():
+        found = {key[:2]: x for key, x in by_training.items() if key[2] == USUAL}
         results = {key: x for key, x in found.items() if key[0] not in VARIANTS}
         seeds = sorted({len(lines) for lines in results.values()})
         title = f"{data}, {model.upper()}"
@@ -211,6 +256,8 @@ def main():
         if len(results) < len(found):
             sections.append("One thing of `deep_hash` changed:")
             sections += filter(None, (of_study(study, found) for study in STUDIES))
+        if len(found) < len(by_training):
+            sections += ["Another training:", of_training(by_training)]
         _plots(results, title, args.results.parent / f"{data}-{model}")
     streamed = args.results.parent / "stream.jsonl"
     if streamed.exists():

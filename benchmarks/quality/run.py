@@ -114,6 +114,11 @@ class Study:
         return max(tries(run), key=lambda tried: max(self.result(tried)["validation"]))
 
 
+def trained_otherwise(todo):
+    """Returns the runs of the study of training."""
+    return [dataclasses.replace(run, **other) for run in todo for other in TRAININGS]
+
+
 def main():
     """Runs what the command line chooses."""
     parser = argparse.ArgumentParser(
@@ -148,9 +153,7 @@ def main():
     first, *others = choices["seed"]
     todo = runs({**choices, "seed": (first,)}, settings)
     if args.study == "training":
-        todo = [
-            dataclasses.replace(run, **other) for run in todo for other in TRAININGS
-        ]
+        todo = trained_otherwise(todo)
     for number, run in enumerate(todo, start=1):
         print(f"{number} of {len(todo)}: {run.name}", flush=True)
         chosen = run if settings or args.study == "training" else study.tuned(run)

@@ -56,6 +56,7 @@ class Trainer:
       model: The `Ranker`.
       has_dictionary: Whether its layers have a key for each id.
       num_known: Users and items that a dictionary has.
+      learning_rate: A number, or a schedule from steps.
 
     Raises:
       ValueError: If the method is unknown, or is to have features that the set lacks.
@@ -87,8 +88,9 @@ class Trainer:
             run.seed,
         )
         self.model = Ranker(user_layer, item_layer, run.model)
+        self.learning_rate = _learning_rate(run, data)
         self._optimizer = keras.optimizers.AdamW(
-            _learning_rate(run, data), weight_decay=run.weight_decay, jit_compile=False
+            self.learning_rate, weight_decay=run.weight_decay, jit_compile=False
         )
         self._step, self._score = self._functions(num_features)
         self.model(self._inputs(data.validation.take(slice(1))), training=False)

@@ -90,8 +90,14 @@ def taught(pairs, teacher, weight):
     return dataclasses.replace(pairs, labels=labels.astype(np.float32))
 
 
-def _teacher(run, data, report):
-    """Returns the trained full table of a run's set and model, or None."""
+def teacher_of(run, data, report):
+    """Returns the trained full table that teaches a run, or None.
+
+    Args:
+      run: Settings, a `grid.Run`.
+      data: A `data.Data`.
+      report: As of `fit`.
+    """
     if not run.teacher:
         return None
     table = dataclasses.replace(
@@ -118,7 +124,7 @@ def train(run, data, report=print):
       report: As of `fit`.
     """
     # The teacher first: a trainer sets the seed that its steps draw from.
-    teacher = _teacher(run, data, report)
+    teacher = teacher_of(run, data, report)
     trainer = Trainer(run, data)
     user_counts, item_counts = data.training_counts()
 

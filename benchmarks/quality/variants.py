@@ -96,14 +96,15 @@ def _unit_variance(ids, seed):
 
 
 class ResidualNetwork(layers.EmbeddingNetwork):
-    """A decoder whose hidden layers but the first add to what goes in."""
+    """A decoder whose hidden layers add to what goes in, where that is as wide."""
 
     def _decode_rows(self, rows, row_weights, training, compiled):
         *hidden, output = self._denses()
         for i, dense in enumerate(hidden):
             normalize = getattr(self, f"normalization_{i}")
             outputs = normalize(dense(rows), row_weights=row_weights, training=training)
-            rows = self.activation(outputs) + (rows if i else 0.0)
+            is_as_wide = outputs.shape[-1] == rows.shape[-1]
+            rows = self.activation(outputs) + (rows if is_as_wide else 0.0)
         return output(rows)
 
 

@@ -60,6 +60,10 @@ def test_negatives_are_of_the_same_users_and_never_taken() -> None:
         assert sorted(negatives.users) == sorted(positives(pairs).users)
         assert not every & set(keys(negatives))
     assert keys(epochs[0]) != keys(epochs[1])
+    explicit = data.prepare(interactions(), is_explicit=True)
+    epochs.append(explicit.epoch(np.random.default_rng(0)))
+    sizes = {prepared.pairs_per_epoch, explicit.pairs_per_epoch}
+    assert sizes == {len(epochs[0]), len(epochs[-1])}
 
 
 def test_new_items_are_in_the_test_alone_but_for_a_share_of_validation() -> None:

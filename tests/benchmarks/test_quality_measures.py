@@ -1,5 +1,7 @@
 """What the study of quality measures."""
 
+import dataclasses
+
 import data
 import means
 import numpy as np
@@ -8,6 +10,7 @@ import served
 import tensorflow as tf
 import training
 from grid import Run
+from trainer import Trainer
 
 from tfrs_dhe import layers
 
@@ -98,7 +101,7 @@ def test_tables_are_rounded_for_a_while(row_dtype: str, largest: int) -> None:
     np.testing.assert_array_equal(layer(ids), exact)
 
 
-def trained_for(aucs: list[float]) -> tuple[int, int]:
+def trained_for(aucs: list[float], **settings: str) -> tuple[int, int]:
     """Epochs of a training with these AUCs, and the one whose weights are kept."""
 
     class Model:
@@ -127,7 +130,7 @@ def trained_for(aucs: list[float]) -> tuple[int, int]:
     pairs = data.Pairs(nobody, nobody, labels)
     none = np.zeros([1, 0], np.float32)
     made = data.Data(nobody, nobody, pairs, pairs, pairs, None, nobody, none)
-    run = Run("synthetic", "gmf", "table", 1, epochs=len(aucs))
+    run = Run("synthetic", "gmf", "table", 1, epochs=len(aucs), **settings)
     trainer = Trainer()
     epochs = training.fit(run, made, trainer, lambda *_: None)
     assert epochs == aucs[: len(epochs)]
@@ -142,3 +145,53 @@ def test_training_ends_three_epochs_after_the_best() -> None:
 def test_training_waits_for_what_has_not_begun() -> None:
     assert trained_for([0.5, 0.51, 0.5, 0.5, 0.5, 0.5, 0.8]) == (7, 7)
     assert trained_for([0.5] * 8) == (8, 1)
+
+
+def test_training_goes_on_while_the_rate_is_to_fall() -> None:
+    aucs = [0.6, 0.7, 0.8, 0.7, 0.7, 0.7, 0.9, 0.8]
+    assert trained_for(aucs, schedule="cosine") == (8, 7)
+
+
+def test_labels_are_in_part_of_the_teacher() -> None:
+    class Teacher:
+        def scores(self, pairs: data.Pairs) -> np.ndarray:
+            return np.log([3.0, 1.0, 1 / 3])  # Odds of 3, 1 and 1 / 3.
+
+    nobody = np.zeros(3, np.int32)
+    pairs = data.Pairs(nobody, nobody, np.float32([1, 0, 1]))
+    taught = training.taught(pairs, Teacher(), 0.2)
+    np.testing.assert_allclose(taught.labels, [0.95, 0.1, 0.85], rtol=1e-6)
+    np.testing.assert_array_equal(pairs.labels, [1, 0, 1])
+
+
+def test_a_taught_run_is_better_than_its_labels() -> None:
+    prepared = data.load(None, data.SYNTHETIC)
+    # Labels without a word of truth, but for those of the teacher.
+    generator = np.random.default_rng(0)
+    shuffled = generator.permutation(prepared.train.labels)
+    blind = dataclasses.replace(
+        prepared, train=dataclasses.replace(prepared.train, labels=shuffled)
+    )
+    settings = {"epochs": 2, "batch_size": 1024, "teacher": 1.0}
+    run = Run(data.SYNTHETIC, "gmf", "narrow_table", 0.5, **settings)
+    teacher = training.teacher_of(run, prepared, lambda *_: None)
+    student = Trainer(run, blind)
+    aucs = training.fit(run, blind, student, lambda *_: None, teacher)
+    assert max(aucs) > 0.75
+    alone = dataclasses.replace(run, teacher=0.0)
+    assert training.teacher_of(alone, prepared, print) is None
+    aucs = training.fit(alone, blind, Trainer(alone, blind), lambda *_: None)
+    assert max(aucs) < 0.6
+
+
+def test_cosine_schedule_rises_for_an_epoch_and_falls_to_zero() -> None:
+    prepared = data.load(None, data.SYNTHETIC)
+    run = Run(data.SYNTHETIC, "gmf", "table", 1, epochs=5, schedule="cosine")
+    schedule = Trainer(run, prepared).learning_rate
+    steps = -(-len(prepared.train) // 4096)
+    rates = [float(schedule(steps * epochs)) for epochs in (0, 0.5, 1, 3, 5)]
+    np.testing.assert_allclose(
+        rates, [0, 0.0025, 0.005, 0.0025, 0], rtol=1e-5, atol=1e-9
+    )
+    with pytest.raises(ValueError, match="`schedule` must be constant or cosine"):
+        Trainer(dataclasses.replace(run, schedule="linear"), prepared)

@@ -129,9 +129,44 @@ def test_report_takes_the_settings_that_are_best_with_the_first_seed(
     rows = [line(0, 0.1, 0.8, 0.7), line(0, 0.2, 0.9, 0.5), line(1, 0.2, 0.3, 0.7)]
     path.write_text("\n".join(rows))
     best = report.best_lines(path)
-    assert [row["weight_decay"] for row in best["d", "gmf", "m", 0.25]] == [0.2, 0.2]
-    text = report.by_share({("m", 0.25): best["d", "gmf", "m", 0.25]})
+    assert [
+        row["weight_decay"] for row in best["d", "gmf", "m", 0.25, report.USUAL]
+    ] == [0.2, 0.2]
+    text = report.by_share({("m", 0.25): best["d", "gmf", "m", 0.25, report.USUAL]})
     assert f"0.6000 ± {np.std([0.5, 0.7], ddof=1):.4f}" in text
+
+
+def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    # Better on the validation pairs, and yet not taken for the usual training.
+    longer = json.loads(line(0, 0.1, 0.9, 0.75)) | {"epochs": 45, "cpu_seconds": 7.0}
+    taught = longer | {"epochs": 15, "schedule": "cosine", "teacher": 0.5}
+    usual = json.loads(line(0, 0.1, 0.8, 0.7)) | {"cpu_seconds": 3.0}
+    path.write_text("\n".join(map(json.dumps, (usual, longer, taught))))
+    best = report.best_lines(path)
+    key = ("d", "gmf", "m", 0.25)
+    assert [row["test"]["all"]["auc"] for row in best[*key, report.USUAL]] == [0.7]
+    text = report.of_training({name[2:]: lines for name, lines in best.items()})
+    assert "| m | 0.25 | 45 epochs | 0.7500 | 1 | 1 | 7 |" in text
+    assert "| cosine schedule, labels 50% of the full table | 0.7500 |" in text
+    assert "| as usual | 0.7000 | 1 | 1 | 3 |" in text
+
+
+def test_lines_without_a_setting_are_of_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    path.write_text(line(0, 0.1, 0.8, 0.7))
+    (run,) = runner.done(path)
+    assert (run.schedule, run.teacher, run.weight_decay) == ("constant", 0.0, 0.1)
+
+
+def test_study_of_training_changes_the_training_alone() -> None:
+    base = grid.Run("synthetic", "gmf", "deep_hash", 0.25)
+    found = runner.trained_otherwise([base])
+    assert len(set(found)) == len(grid.TRAININGS)
+    assert base not in found
+    names = {report.training_of(run) for run in [base, *found]}
+    assert len(names) == len(found) + 1
+    assert {(run.method, run.learning_rate) for run in found} == {("deep_hash", 0.005)}
 
 
 def test_method_names() -> None:
