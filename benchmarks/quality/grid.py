@@ -27,6 +27,8 @@ class Run:
         first epoch and falls to zero at the last.
       teacher: Weight, in the labels, of what a full table has learned from the same
         pairs (distillation, as of Hinton et al., 2015).
+      distilled: Passes over the ids that learn the rows of that table
+        (`tfrs_dhe.models.distill_embeddings`), in place of epochs over the pairs.
     """
 
     data: str
@@ -40,6 +42,7 @@ class Run:
     weight_decay: float = 0.1
     schedule: str = "constant"
     teacher: float = 0.0
+    distilled: int = 0
 
     @property
     def name(self):
@@ -90,6 +93,7 @@ TRAININGS = (
     {"epochs": 45, "schedule": "cosine"},
     {"teacher": 0.5},
     {"teacher": 1.0},
+    {"distilled": 1000},
 )
 QUICK = {
     "data": (SYNTHETIC + NEW,),

@@ -74,6 +74,8 @@ def training_of(run):
         parts.append(f"{run.schedule} schedule")
     if run.teacher:
         parts.append(f"labels {run.teacher:.0%} of the full table")
+    if run.distilled:
+        parts.append(f"{run.distilled} passes over the rows of the full table")
     return ", ".join(parts) or USUAL
 
 

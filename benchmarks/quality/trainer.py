@@ -73,7 +73,7 @@ class Trainer:
         if uses_features and not num_features:
             raise ValueError(f"{run.data} has no side features for {run.method}.")
         self._item_features = data.item_features[:, :num_features]
-        known_users, known_items = np.flatnonzero(user_counts), data.candidates
+        known_users, known_items = _known(data)
         self.num_known = (len(known_users), len(known_items))
         item_layer = method.make(
             _by_frequency(self._item_keys, item_counts, known_items),
@@ -112,6 +112,15 @@ class Trainer:
         batches = (pairs.take(rows) for rows in _batches(len(pairs), 16_384))
         logits = [self._score(*self._inputs(batch)).numpy() for batch in batches]
         return np.concatenate(logits)
+
+    def known(self, data):
+        """Returns keys and counts in training of known users, and of known items."""
+        known_users, known_items = _known(data)
+        user_counts, item_counts = data.training_counts()
+        return [
+            (self._user_keys[known_users], user_counts[known_users]),
+            (self._item_keys[known_items], item_counts[known_items]),
+        ]
 
     def keys(self, data):
         """Returns the keys of the users and of the items of a set's training pairs."""
@@ -170,6 +179,12 @@ def _learning_rate(run, data):
 
 def _keys(ids):
     return hashing.cityhash64(tf.constant(ids)).numpy()
+
+
+def _known(data):
+    """Returns the users and the items that a dictionary has."""
+    user_counts, _ = data.training_counts()
+    return np.flatnonzero(user_counts), data.candidates
 
 
 def _by_frequency(keys, counts, known):

@@ -10,6 +10,8 @@ from scipy.special import expit
 from scipy.stats import rankdata
 from trainer import Trainer
 
+from tfrs_dhe.models import distill_embeddings
+
 MODELS = ("gmf", "mlp")
 #: Training ends early after as many epochs without a better one on validation pairs,
 #: once these are told apart at all: products of small rows take a while to begin.
@@ -98,7 +100,7 @@ def teacher_of(run, data, report):
       data: A `data.Data`.
       report: As of `fit`.
     """
-    if not run.teacher:
+    if not (run.teacher or run.distilled):
         return None
     table = dataclasses.replace(
         run,
@@ -109,10 +111,46 @@ def teacher_of(run, data, report):
         weight_decay=TEACHER_DECAY.get(run.data, 0.3),
         schedule="constant",
         teacher=0.0,
+        distilled=0,
     )
     trainer = Trainer(table, data)
     fit(table, data, trainer, report)
     return trainer
+
+
+def distill(run, data, teacher, trainer, report=print):
+    """Has embeddings learn those of a trained full table, and takes its other weights.
+
+    Args:
+      run: Settings, a `grid.Run`.
+      data: A `data.Data`.
+      teacher: The table's `Trainer`, trained.
+      trainer: The `Trainer` whose model is to be changed.
+      report: As of `fit`.
+
+    Returns:
+      The validation AUC, as the only one of a list.
+    """
+    trainer.model.head.set_weights(teacher.model.head.get_weights())
+    unexplained = []
+    for taught_layer, table, (keys, counts) in zip(
+        trainer.layers, teacher.layers, trainer.known(data), strict=True
+    ):
+        learned = distill_embeddings(
+            taught_layer,
+            keys,
+            table(keys),
+            # Items that are negatives alone have been trained on, too.
+            weights=np.sqrt(np.maximum(counts, 1)),
+            epochs=run.distilled,
+            batch_size=run.batch_size if len(keys) > 5 * run.batch_size else 1024,
+            learning_rate=run.learning_rate,
+            seed=run.seed,
+        )
+        unexplained.append(learned.unexplained)
+    value = area_under_curve(data.validation.labels, trainer.scores(data.validation))
+    report(run, 1, float(np.mean(unexplained)), value)
+    return [value]
 
 
 def train(run, data, report=print):
@@ -142,7 +180,10 @@ def train(run, data, report=print):
             return {"validation": value, **measure()}
 
     start, cpu_start = time.perf_counter(), time.process_time()
-    validation = fit(run, data, trainer, report, teacher)
+    if run.distilled:
+        validation = distill(run, data, teacher, trainer, report)
+    else:
+        validation = fit(run, data, trainer, report, teacher)
     num_keys = trainer.num_known if trainer.has_dictionary else (0, 0)
     users, items = trainer.layers
     return {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfrs_dhe.models.distillation import Distillation, distill_embeddings
 from tfrs_dhe.models.mach_ensemble import MACHEnsemble
 from tfrs_dhe.models.magnitude_pruning import (
     MagnitudePruning,
@@ -11,11 +12,13 @@ from tfrs_dhe.models.magnitude_pruning import (
 from tfrs_dhe.models.training_run import TrainingRun
 
 __all__ = [
+    "Distillation",
     "MACHEnsemble",
     "MagnitudePruning",
     "Model",
     "NetworkSize",
     "TrainingRun",
+    "distill_embeddings",
     "network_size",
 ]
 
