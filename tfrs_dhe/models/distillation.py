@@ -137,7 +137,7 @@ class _Examples:
         if len(distinct) < len(self.ids):
             raise ValueError(
                 "`ids` must have each id once, as it has one embedding. Received "
-                f"{distinct[counts > 1][0]!r} more than once."
+                f"{distinct[counts > 1].tolist()[0]!r} more than once."
             )
         self.embeddings = self._numbers("embeddings", embeddings, 2)
         if weights is None:
@@ -232,7 +232,11 @@ def _step(layer: Any, variance: float, schedule: Any) -> Any:
     def step(*batch: Any) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = _distance(layer, batch, training=True) / variance
-        gradients = tape.gradient(loss, variables)
+        gradients = tape.gradient(
+            loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        # Keras 3 adds up the squares of a row that ids share, not its gradients.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
