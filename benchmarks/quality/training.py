@@ -19,6 +19,10 @@ PATIENCE = 3
 BEGUN = 0.55
 #: The decay that is best for a full table, which teaches, where it is not .3.
 TEACHER_DECAY = {"ciao": 1.0}
+#: Ids of a step that learns rows of a table.
+DISTILLATION_BATCH = 1024
+#: The last that was trained, by its run: methods with one seed have the same.
+_TEACHERS = {}
 #: Test pairs are told apart by how often their item, or their user, was trained on.
 SEGMENTS = {"unseen": (0, 0), "rare": (1, 5), "known": (6, np.inf)}
 
@@ -113,9 +117,11 @@ def teacher_of(run, data, report):
         teacher=0.0,
         distilled=0,
     )
-    trainer = Trainer(table, data)
-    fit(table, data, trainer, report)
-    return trainer
+    if table not in _TEACHERS:
+        _TEACHERS.clear()
+        _TEACHERS[table] = Trainer(table, data)
+        fit(table, data, _TEACHERS[table], report)
+    return _TEACHERS[table]
 
 
 def distill(run, data, teacher, trainer, report=print):
@@ -143,7 +149,7 @@ def distill(run, data, teacher, trainer, report=print):
             # Items that are negatives alone have been trained on, too.
             weights=np.sqrt(np.maximum(counts, 1)),
             epochs=run.distilled,
-            batch_size=run.batch_size if len(keys) > 5 * run.batch_size else 1024,
+            batch_size=DISTILLATION_BATCH,
             learning_rate=run.learning_rate,
             seed=run.seed,
         )

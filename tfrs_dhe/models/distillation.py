@@ -34,7 +34,7 @@ def distill_embeddings(
     embeddings: Any,
     weights: Any = None,
     epochs: int = 500,
-    batch_size: int = 4096,
+    batch_size: int = 1024,
     learning_rate: float = 0.005,
     side_features: Any = None,
     seed: int = 0,
