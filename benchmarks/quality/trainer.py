@@ -114,12 +114,21 @@ class Trainer:
         return np.concatenate(logits)
 
     def known(self, data):
-        """Returns keys and counts in training of known users, and of known items."""
-        known_users, known_items = _known(data)
+        """Returns what is known of users, and of items that a dictionary has.
+
+        Returns:
+          Twice keys [n], counts in training [n] and side features [n, s] or None.
+        """
+        users, items = _known(data)
         user_counts, item_counts = data.training_counts()
+        features = self._item_features if self._item_features.shape[1] else None
         return [
-            (self._user_keys[known_users], user_counts[known_users]),
-            (self._item_keys[known_items], item_counts[known_items]),
+            (self._user_keys[users], user_counts[users], None),
+            (
+                self._item_keys[items],
+                item_counts[items],
+                None if features is None else features[items],
+            ),
         ]
 
     def keys(self, data):

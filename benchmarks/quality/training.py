@@ -139,7 +139,7 @@ def distill(run, data, teacher, trainer, report=print):
     """
     trainer.model.head.set_weights(teacher.model.head.get_weights())
     unexplained = []
-    for taught_layer, table, (keys, counts) in zip(
+    for taught_layer, table, (keys, counts, features) in zip(
         trainer.layers, teacher.layers, trainer.known(data), strict=True
     ):
         learned = distill_embeddings(
@@ -151,6 +151,7 @@ def distill(run, data, teacher, trainer, report=print):
             epochs=run.distilled,
             batch_size=DISTILLATION_BATCH,
             learning_rate=run.learning_rate,
+            side_features=features,
             seed=run.seed,
         )
         unexplained.append(learned.unexplained)

@@ -195,3 +195,37 @@ def test_cosine_schedule_rises_for_an_epoch_and_falls_to_zero() -> None:
     )
     with pytest.raises(ValueError, match="`schedule` must be constant or cosine"):
         Trainer(dataclasses.replace(run, schedule="linear"), prepared)
+
+
+def test_a_distilled_table_scores_as_its_teacher() -> None:
+    prepared = data.load(None, data.SYNTHETIC)
+    run = Run(data.SYNTHETIC, "gmf", "table", 1, distilled=1000)
+    teacher = training.teacher_of(run, prepared, lambda *_: None)
+    student = Trainer(run, prepared)
+    reported = []
+    (auc,) = training.distill(
+        run, prepared, teacher, student, lambda *said: reported.append(said)
+    )
+    scores = [trainer.scores(prepared.train) for trainer in (teacher, student)]
+    assert np.corrcoef(scores)[0, 1] > 0.999
+    expected = teacher.scores(prepared.validation)
+    expected = training.area_under_curve(prepared.validation.labels, expected)
+    assert auc == pytest.approx(expected, abs=0.002)
+    ((_, epoch, unexplained, value),) = reported
+    assert (epoch, value) == (1, auc)
+    assert unexplained < 0.01
+
+
+def test_side_features_are_distilled_with() -> None:
+    prepared = data.load(None, data.SYNTHETIC + data.NEW)
+    method = "deep_hash+features"
+    run = Run(data.SYNTHETIC, "gmf", method, 0.5, distilled=30)
+    student = Trainer(run, prepared)
+    teacher = training.teacher_of(run, prepared, lambda *_: None)
+    before = student.scores(prepared.validation)
+    training.distill(run, prepared, teacher, student, lambda *_: None)
+    assert np.all(student.scores(prepared.validation) != before)
+    (_, _, of_users), (keys, _, of_items) = student.known(prepared)
+    assert of_users is None
+    np.testing.assert_array_equal(of_items, prepared.item_features[prepared.candidates])
+    assert len(keys) == len(of_items)
