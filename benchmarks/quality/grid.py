@@ -93,7 +93,7 @@ TRAININGS = (
     {"epochs": 45, "schedule": "cosine"},
     {"teacher": 0.5},
     {"teacher": 1.0},
-    {"distilled": 300},
+    {"distilled": 150},
 )
 QUICK = {
     "data": (SYNTHETIC + NEW,),
