@@ -46,3 +46,12 @@ def test_plan_is_printed_as_shown() -> None:
     text = (ROOT / "README.md").read_text()
     (call,) = re.findall(r"`print\(tfrs_dhe\.(mach\.plan\(.*?\))\)`", text)
     assert f"```\n{eval(call, {'mach': mach})}\n```" in text
+
+
+def test_page_on_choosing_runs() -> None:
+    page = (ROOT / "docs" / "choosing_an_embedding.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
+    printed = check_python("\n".join(blocks))
+    (share,) = re.findall(r"(\d+)% of the variance is not learned", printed)
+    assert 0 < int(share) < 100

@@ -158,8 +158,8 @@ GOOD: dict[str, Any] = {"ids": IDS, "embeddings": TABLE}
         ({"weights": -np.ones(100)}, "`weights` must not be negative"),
         ({"weights": np.zeros(100)}, "`weights` must not be negative"),
         ({"side_features": FEATURES[:7]}, "`side_features` must have rank 2"),
-        ({"epochs": 0}, "`epochs` must be at least 1"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"epochs": 0}, "`epochs` must be a positive integer"),
+        ({"batch_size": 0.5}, "`batch_size` must be a positive integer"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
     ],
 )

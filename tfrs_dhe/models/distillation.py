@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe._keras import keras
+from tfrs_dhe.layers import _arguments
 
 #: The share of the steps in which the learning rate rises.
 WARM_UP = 0.05
@@ -93,9 +94,8 @@ def distill_embeddings(
       Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, for learning what
       is inside the teacher rather than its answers.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {value!r}.")
+    epochs = _arguments.check_positive_integer("epochs", epochs)
+    batch_size = _arguments.check_positive_integer("batch_size", batch_size)
     if not learning_rate > 0:
         raise ValueError(
             f"`learning_rate` must be above 0. Received: {learning_rate!r}."
