@@ -43,22 +43,29 @@ bytes a key where there is a dictionary. Test AUC by how often the item is in th
 training; where all items may be drawn as negatives, those that never are have been
 trained on as such. *CPU s*: of training, on a machine that had other work beside."""
 SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
-
-
 #: The training of all methods, which `grid.TRAININGS` are compared with.
 USUAL = "as usual"
 
 
-def best_lines(path):
-    """Returns the lines of the best settings by (data, model, method, share, training).
-
-    Settings are compared by the least seed, with which all have been run.
-    """
+def all_lines(path):
+    """Returns lines by (data, model, method, share, training), and by settings."""
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for line in map(json.loads, path.read_text().splitlines()):
         key = tuple(line[name] for name in ("data", "model", "method", "share"))
         key += (training_of(run_of(line)),)
-        found[key][tuple(line[name] for name in SETTINGS)].append(line)
+        found[key][_settings_of(line)].append(line)
+    return found
+
+
+def _settings_of(line):
+    return tuple(line[name] for name in SETTINGS)
+
+
+def best_lines(found):
+    """Returns the lines of the best settings of each key of `all_lines`.
+
+    Settings are compared by the least seed, with which all have been run.
+    """
     return {
         key: max(by_settings.values(), key=_validation)
         for key, by_settings in found.items()
@@ -133,14 +140,26 @@ def as_served(results):
     return markdown_table([*header, "CPU s an epoch", "settings"], rows)
 
 
-def of_study(study, results):
-    """The table of a study: the layer as it is, and with one thing changed each."""
+def of_study(study, results, unchanged):
+    """The table of a study: the layer as it is, and with one thing changed each.
+
+    Args:
+      study: Its name.
+      results: Lines by (method, share).
+      unchanged: Lines of `deep_hash` by share and settings: the table has those that
+        have the settings of the changed layers, which need not be its best ones.
+    """
     methods = ["deep_hash", *(f"deep_hash, {name}" for name in STUDIES[study])]
     changed = {key: lines for key, lines in results.items() if key[0] in methods[1:]}
     shares = sorted({share for _, share in changed}, reverse=True)
     rows = []
     for share, method in itertools.product(shares, methods):
         lines = results.get((method, share))
+        if method == "deep_hash":
+            settings = next(
+                _settings_of(x[0]) for key, x in changed.items() if key[1] == share
+            )
+            lines = unchanged.get(share, {}).get(settings)
         if lines is None:
             continue
         epochs = sum(len(line["validation"]) for line in lines)
@@ -239,7 +258,8 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     groups = collections.defaultdict(dict)
-    for (data, model, *key), lines in best_lines(args.results).items():
+    every = all_lines(args.results)
+    for (data, model, *key), lines in best_lines(every).items():
         groups[data, model][tuple(key)] = lines
     sections = [f"# Tables of the study of quality\n\n{NOTE}"]
     for (data, model), by_training in groups.items():
@@ -257,7 +277,13 @@ def main():
         ]
         if len(results) < len(found):
             sections.append("One thing of `deep_hash` changed:")
-            sections += filter(None, (of_study(study, found) for study in STUDIES))
+            unchanged = {
+                key[3]: by_settings
+                for key, by_settings in every.items()
+                if key[:3] == (data, model, "deep_hash") and key[4] == USUAL
+            }
+            tables = (of_study(study, found, unchanged) for study in STUDIES)
+            sections += filter(None, tables)
         if len(found) < len(by_training):
             sections += ["Another training:", of_training(by_training)]
         _plots(results, title, args.results.parent / f"{data}-{model}")

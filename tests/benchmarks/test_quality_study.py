@@ -128,7 +128,7 @@ def test_report_takes_the_settings_that_are_best_with_the_first_seed(
     # The best try has seeds whose validation is lower.
     rows = [line(0, 0.1, 0.8, 0.7), line(0, 0.2, 0.9, 0.5), line(1, 0.2, 0.3, 0.7)]
     path.write_text("\n".join(rows))
-    best = report.best_lines(path)
+    best = report.best_lines(report.all_lines(path))
     assert [
         row["weight_decay"] for row in best["d", "gmf", "m", 0.25, report.USUAL]
     ] == [0.2, 0.2]
@@ -143,13 +143,38 @@ def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
     taught = longer | {"epochs": 15, "schedule": "cosine", "teacher": 0.5}
     usual = json.loads(line(0, 0.1, 0.8, 0.7)) | {"cpu_seconds": 3.0}
     path.write_text("\n".join(map(json.dumps, (usual, longer, taught))))
-    best = report.best_lines(path)
+    best = report.best_lines(report.all_lines(path))
     key = ("d", "gmf", "m", 0.25)
     assert [row["test"]["all"]["auc"] for row in best[*key, report.USUAL]] == [0.7]
     text = report.of_training({name[2:]: lines for name, lines in best.items()})
     assert "| m | 0.25 | 45 epochs | 0.7500 | 1 | 1 | 7 |" in text
     assert "| cosine schedule, labels 50% of the full table | 0.7500 |" in text
     assert "| as usual | 0.7000 | 1 | 1 | 3 |" in text
+
+
+def test_a_study_has_the_layer_with_the_settings_of_its_variants(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    more = {"cpu_seconds": 3.0, "parameters": {"users": 4, "items": 5}}
+    runs = [
+        ("deep_hash", 0.1, 0.8, 0.71),
+        ("deep_hash", 0.03, 0.9, 0.73),
+        ("deep_hash, num_hidden_layers=1", 0.1, 0.8, 0.72),
+    ]
+    rows = [
+        json.loads(line(0, *figures)) | more | {"method": method}
+        for method, *figures in runs
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    every = report.all_lines(path)
+    best = {key[2:4]: lines for key, lines in report.best_lines(every).items()}
+    assert best["deep_hash", 0.25][0]["weight_decay"] == 0.03
+    unchanged = {0.25: every["d", "gmf", "deep_hash", 0.25, report.USUAL]}
+    text = report.of_study("decoder", best, unchanged)
+    assert "| deep_hash | 0.25 | 9 | 0.7100 | 1 |" in text
+    assert "| num_hidden_layers=1 | 0.25 | 9 | 0.7200 | 1 |" in text
+    assert "0.73" not in text
 
 
 def test_lines_without_a_setting_are_of_its_default(tmp_path: Path) -> None:
