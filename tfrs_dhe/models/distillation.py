@@ -61,9 +61,10 @@ def distill_embeddings(
     >>> from tfrs_dhe.layers import DeepHashEmbedding
     >>> ids = tf.constant(["ann", "bob", "cyd", "dan"])
     >>> table = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], np.float32)
-    >>> keras.utils.set_random_seed(1)
-    >>> layer = DeepHashEmbedding(2, hidden_dim=16, num_hidden_layers=2, num_hashes=32)
-    >>> distilled = distill_embeddings(layer, ids, table, epochs=200)
+    >>> layer = DeepHashEmbedding(
+    ...     2, hidden_dim=16, num_hidden_layers=2, num_hashes=32, normalization=None
+    ... )
+    >>> distilled = distill_embeddings(layer, ids, table)
     >>> distilled.unexplained < 0.05
     True
 
