@@ -42,7 +42,7 @@ Made by `report.py` of `runs.jsonl`. *MB*: rows of the dtype, all else float32, 
 bytes a key where there is a dictionary. Test AUC by how often the item is in the
 training; where all items may be drawn as negatives, those that never are have been
 trained on as such. *CPU s*: of training, without that of a table that teaches, on a
-machine that had other work beside."""
+machine that had other work beside. Learning a table's rows counts as one epoch."""
 SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
 #: The training of all methods, which `grid.TRAININGS` are compared with.
 USUAL = "as usual"

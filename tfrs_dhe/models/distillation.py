@@ -1,6 +1,5 @@
 """Teaches a layer the embeddings that a table has learned."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +54,7 @@ def distill_embeddings(
     Adam's learning rate rises over the first twentieth of the steps and falls to zero
     along a cosine, and gradients are clipped to a norm of .1. The loss is the squared
     distance, divided by the variance of the embeddings, so that no setting depends on
-    their scale. Networks without normalization learn fastest.
+    their scale. Networks need no normalization for it.
 
     Example:
     >>> from tfrs_dhe.layers import DeepHashEmbedding
@@ -192,9 +191,9 @@ class _Examples:
     def num_batches(self, batch_size: int) -> int:
         return -(-len(self) // batch_size)
 
-    def split(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    def split(self, order: np.ndarray, batch_size: int) -> list[np.ndarray]:
         # Of one size: what is left over could be too few for batch normalization.
-        return iter(np.array_split(order, self.num_batches(batch_size)))
+        return np.array_split(order, self.num_batches(batch_size))
 
     def variance(self) -> float:
         """Returns the weighted variance of a number of the embeddings."""
