@@ -29,6 +29,7 @@ class Run:
         pairs (distillation, as of Hinton et al., 2015).
       distilled: Passes over the ids that learn the rows of that table
         (`tfrs_dhe.models.distill_embeddings`), in place of epochs over the pairs.
+      id_dropout: The share of ids that are replaced by new ones then.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Run:
     schedule: str = "constant"
     teacher: float = 0.0
     distilled: int = 0
+    id_dropout: float = 0.0
 
     @property
     def name(self):
@@ -94,6 +96,7 @@ TRAININGS = (
     {"teacher": 0.5},
     {"teacher": 1.0},
     {"distilled": 150},
+    {"distilled": 150, "id_dropout": 0.1},
 )
 QUICK = {
     "data": (SYNTHETIC + NEW,),

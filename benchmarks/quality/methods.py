@@ -154,7 +154,10 @@ METHODS = {
     "dedicated_beside": Method(_dedicated, has_dictionary=True),
 }
 #: The studies of one of the methods.
-STUDIED = {name: Method(_varied(variant)) for name, variant in VARIANTS.items()}
+STUDIED = {
+    name: Method(_varied(variant), takes_features=variant.output_factor == 1)
+    for name, variant in VARIANTS.items()
+}
 #: Of the study of training on (`stream.py`) alone.
 STREAMED = {
     "growing_table": Method(_growing_table, has_dictionary=True),

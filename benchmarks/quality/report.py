@@ -84,6 +84,8 @@ def training_of(run):
         parts.append(f"labels {run.teacher:.0%} of the full table")
     if run.distilled:
         parts.append(f"{run.distilled} passes over the rows of the full table")
+    if run.id_dropout:
+        parts.append(f"{run.id_dropout:.0%} new ids")
     return ", ".join(parts) or USUAL
 
 

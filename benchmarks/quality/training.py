@@ -116,6 +116,7 @@ def teacher_of(run, data, report):
         schedule="constant",
         teacher=0.0,
         distilled=0,
+        id_dropout=0.0,
     )
     if table not in _TEACHERS:
         _TEACHERS.clear()
@@ -152,6 +153,7 @@ def distill(run, data, teacher, trainer, report=print):
             batch_size=DISTILLATION_BATCH,
             learning_rate=run.learning_rate,
             side_features=features,
+            id_dropout=run.id_dropout,
             seed=run.seed,
         )
         unexplained.append(learned.unexplained)

@@ -56,6 +56,7 @@ def test_shared_rows_become_the_least_squares(is_weighted: bool) -> None:
         epochs=2000,
         batch_size=100,
         learning_rate=0.1,
+        id_dropout=0,
     )
     rows, mean = weighted_means(buckets, weights)
     np.testing.assert_allclose(layer(IDS), rows, atol=1e-3)
@@ -91,6 +92,63 @@ def test_side_features_are_given_to_the_layer() -> None:
     embeddings = layer(IDS + 1000, side_features=new).numpy()
     expected = new @ np.linalg.lstsq(FEATURES, table, rcond=None)[0]
     assert np.corrcoef(embeddings.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("are_strings", [False, True])
+def test_new_ids_learn_the_weighted_mean(are_strings: bool) -> None:
+    ids = np.array([f"user {i}" for i in IDS]) if are_strings else IDS
+    new = np.array(["somebody", "nobody"]) if are_strings else np.array([12345, -1])
+    layer = VocabularyEmbedding(4, ids)  # Unknown ids have one row.
+    weights = np.exp(TABLE[:, 0] / 2)
+    learned = distill_embeddings(
+        layer, ids, TABLE, weights, epochs=1000, learning_rate=0.05, id_dropout=0.5
+    )
+    mean = np.average(TABLE, axis=0, weights=weights)
+    assert np.abs(mean - TABLE.mean(axis=0)).max() > 1
+    np.testing.assert_allclose(layer(new), [mean, mean], atol=0.1)
+    # What is left is of ids that are known: of new ones it would be all.
+    assert learned.unexplained < 1e-4 < 0.3 < learned.history[-1] < 0.7
+
+
+def test_new_ids_learn_from_side_features() -> None:
+    of_features = 3 * FEATURES @ np.random.default_rng(2).normal(size=(3, 4))
+    table = of_features + TABLE  # Half is the id's own.
+
+    def error_of_new(id_dropout: float) -> float:
+        layer = new_layer(normalization=None)
+        distill_embeddings(
+            layer, IDS, table, side_features=FEATURES, id_dropout=id_dropout
+        )
+        new = layer(IDS + 1000, side_features=FEATURES).numpy()
+        return float(np.mean((new - of_features - TABLE.mean(axis=0)) ** 2))
+
+    assert error_of_new(0.3) < error_of_new(0.0) / 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "share_of_new"), [(IDS, 0.2), (np.arange(256, dtype=np.uint8), 0)]
+)
+def test_the_share_of_new_ids(ids: np.ndarray, share_of_new: float) -> None:
+    seen = []
+
+    class Watched(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = HashingTrickEmbedding(4, num_buckets=50)
+
+        def call(self, ids: Any, training: bool | None = None) -> Any:
+            if training:
+                tf.py_function(lambda seen_ids: seen.append(seen_ids.numpy()), [ids], [])
+            return self.table(ids)
+
+    table = np.random.default_rng(0).normal(size=(len(ids), 4))
+    distill_embeddings(Watched(), ids, table, epochs=50, id_dropout=0.2)
+    assert len(seen) == 50
+    is_new = ~np.isin(seen, ids)  # All bytes are known: there is no new one.
+    assert is_new.mean() == pytest.approx(share_of_new, abs=0.02)
+    assert len(set(np.array(seen)[is_new])) == is_new.sum()
+    for batch, new in zip(seen, is_new, strict=True):
+        assert len(set(batch[~new])) == (~new).sum()
 
 
 def test_equal_seeds_learn_the_same() -> None:
@@ -134,7 +192,9 @@ def test_the_rate_rises_and_falls_to_zero() -> None:
     for epochs in (20, 40):
         keras.utils.set_random_seed(1)
         layer.set_weights([rows])
-        distill_embeddings(layer, IDS, TABLE, epochs=epochs, batch_size=100)
+        distill_embeddings(
+            layer, IDS, TABLE, epochs=epochs, batch_size=100, id_dropout=0
+        )
         moves.append(np.abs(layer.get_weights()[0] - rows).max())
     # Adam moves each number by the rate a step while gradients keep their sign: the
     # sum over rise and cosine is half the rate a step.
@@ -161,6 +221,7 @@ GOOD: dict[str, Any] = {"ids": IDS, "embeddings": TABLE}
         ({"side_features": FEATURES[:7]}, "`side_features` must have rank 2"),
         ({"epochs": 0}, "`epochs` must be a positive integer"),
         ({"batch_size": 0.5}, "`batch_size` must be a positive integer"),
+        ({"id_dropout": 1.0}, r"`id_dropout` must be in \[0, 1\)"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
     ],
 )

@@ -1,6 +1,6 @@
 """Teaches a layer the embeddings that a table has learned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ class Distillation:
       unexplained: The share of the embeddings' weighted variance that the trained
         layer leaves, called with training=False: 0 if it has learned all, 1 if no
         more than their mean.
-      history: The same in training, the mean over each epoch's steps.
+      history: The same in training, the mean over each epoch's steps, ids that were
+        replaced by new ones included.
     """
 
     unexplained: float
@@ -40,6 +41,7 @@ def distill_embeddings(
     batch_size: int = 1024,
     learning_rate: float = 0.005,
     side_features: Any = None,
+    id_dropout: float = 0.1,
     seed: int = 0,
     verbose: bool = False,
 ) -> Distillation:
@@ -50,6 +52,11 @@ def distill_embeddings(
     place in the model, whose other parts stay as they are. A pass over the ids costs
     far less than one over the examples, as each id is in it once, so there can be
     many passes, and they end closer to the table than training on the examples does.
+
+    New ids are taught, too: in each pass a share of the ids, `id_dropout`, is replaced
+    by random ones, which keep embedding, weight and side features. What the layer
+    learns for an id that it has not seen is thus the mean embedding, of those with
+    similar side features if there are some, where it would be something arbitrary.
 
     Adam's learning rate rises over the first twentieth of the steps and falls to zero
     along a cosine, and gradients are clipped to a norm of .1. The loss is the squared
@@ -79,7 +86,9 @@ def distill_embeddings(
         or take an id.
       learning_rate: The largest.
       side_features: Numbers [n, s] that the layer takes beside the ids, or None.
-      seed: Of the order of the ids.
+      id_dropout: The share of ids that are replaced by random ones, in [0, 1). More of
+        it favours new ids, less the known ones; 0 leaves new ids to chance.
+      seed: Of the order of the ids, and of those that are replaced.
       verbose: Whether to print the progress, every twentieth of the epochs.
 
     Returns:
@@ -92,7 +101,9 @@ def distill_embeddings(
     References:
       Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531;
       Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, for learning what
-      is inside the teacher rather than its answers.
+      is inside the teacher rather than its answers; Volkovs, Yu and Poutanen,
+      "DropoutNet: Addressing Cold Start in Recommender Systems", NIPS 2017, section
+      4.2, for what is learned from ids that are left out.
     """
     epochs = _arguments.check_positive_integer("epochs", epochs)
     batch_size = _arguments.check_positive_integer("batch_size", batch_size)
@@ -100,7 +111,9 @@ def distill_embeddings(
         raise ValueError(
             f"`learning_rate` must be above 0. Received: {learning_rate!r}."
         )
-    examples = _Examples(ids, embeddings, weights, side_features)
+    if not 0 <= id_dropout < 1:
+        raise ValueError(f"`id_dropout` must be in [0, 1). Received: {id_dropout!r}.")
+    examples = _Examples.checked(ids, embeddings, weights, side_features)
     outputs = layer(*examples.inputs(slice(1)), training=False)
     if outputs.shape != (1, examples.embeddings.shape[1]):
         raise ValueError(
@@ -117,8 +130,9 @@ def distill_embeddings(
     history = []
     for epoch in range(1, epochs + 1):
         order = generator.permutation(len(examples))
+        drawn = examples.with_new_ids(id_dropout, generator)
         losses = [
-            step(*examples.batch(rows)) for rows in examples.split(order, batch_size)
+            step(*drawn.batch(rows)) for rows in drawn.split(order, batch_size)
         ]
         history.append(float(np.mean(losses)))
         if verbose and (epoch == epochs or epoch % max(1, epochs // 20) == 0):
@@ -126,52 +140,62 @@ def distill_embeddings(
     return Distillation(_unexplained(layer, examples, batch_size), tuple(history))
 
 
+@dataclass(frozen=True)
 class _Examples:
     """Ids, their embeddings, weights with the mean 1, and side features."""
 
-    def __init__(
-        self, ids: Any, embeddings: Any, weights: Any, side_features: Any
-    ) -> None:
-        self.ids = np.asarray(ids)
-        if self.ids.ndim != 1 or not len(self.ids):
+    ids: np.ndarray
+    embeddings: np.ndarray
+    weights: np.ndarray
+    side_features: np.ndarray | None
+
+    @classmethod
+    def checked(
+        cls, ids: Any, embeddings: Any, weights: Any, side_features: Any
+    ) -> "_Examples":
+        """Returns them of what a caller gave."""
+        ids = np.asarray(ids)
+        if ids.ndim != 1 or not len(ids):
             raise ValueError(
-                f"`ids` must be a vector, not empty. Received shape: {self.ids.shape}."
+                f"`ids` must be a vector, not empty. Received shape: {ids.shape}."
             )
-        distinct, counts = np.unique(self.ids, return_counts=True)
-        if len(distinct) < len(self.ids):
+        distinct, counts = np.unique(ids, return_counts=True)
+        if len(distinct) < len(ids):
             raise ValueError(
                 "`ids` must have each id once, as it has one embedding. Received "
                 f"{distinct[counts > 1].tolist()[0]!r} more than once."
             )
-        self.embeddings = self._numbers("embeddings", embeddings, 2)
+        if ids.dtype.kind not in "iu":
+            ids = tf.constant(ids).numpy()  # Bytes of any length.
         if weights is None:
-            weights = np.ones(len(self.ids), np.float32)
-        weights = self._numbers("weights", weights, 1)
+            weights = np.ones(len(ids), np.float32)
+        weights = _numbers("weights", weights, 1, len(ids))
         if np.any(weights < 0) or not np.any(weights > 0):
             raise ValueError(
                 "`weights` must not be negative, and some above 0. Received: from "
                 f"{weights.min()} to {weights.max()}."
             )
-        self.weights = (weights / weights.mean(dtype=np.float64)).astype(np.float32)
-        self.side_features = (
-            None
-            if side_features is None
-            else self._numbers("side_features", side_features, 2)
+        if side_features is not None:
+            side_features = _numbers("side_features", side_features, 2, len(ids))
+        return cls(
+            ids,
+            _numbers("embeddings", embeddings, 2, len(ids)),
+            (weights / weights.mean(dtype=np.float64)).astype(np.float32),
+            side_features,
         )
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _numbers(self, name: str, values: Any, rank: int) -> np.ndarray:
-        array = np.asarray(values, np.float32)
-        if array.ndim != rank or len(array) != len(self.ids):
-            raise ValueError(
-                f"`{name}` must have rank {rank} and a row for each of the "
-                f"{len(self.ids)} ids. Received shape: {array.shape}."
-            )
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"`{name}` must be finite. Received NaN or infinity.")
-        return array
+    def with_new_ids(self, share: float, generator: np.random.Generator) -> "_Examples":
+        """Returns them with a share of the ids, chosen at random, replaced by new ones."""
+        if not share:
+            return self
+        rows = np.flatnonzero(generator.random(len(self)) < share)
+        new, is_new = _random_ids(self.ids, len(rows), generator)
+        ids = self.ids.copy()
+        ids[rows[is_new]] = new[is_new]
+        return replace(self, ids=ids)
 
     def inputs(self, rows: Any) -> tuple[Any, ...]:
         """Returns what the layer is called with."""
@@ -206,6 +230,33 @@ class _Examples:
         weights = self.weights[:, np.newaxis].astype(np.float64)
         mean = np.mean(weights * self.embeddings, axis=0)
         return float(np.mean(weights * (self.embeddings - mean) ** 2))
+
+
+def _numbers(name: str, values: Any, rank: int, num_ids: int) -> np.ndarray:
+    array = np.asarray(values, np.float32)
+    if array.ndim != rank or len(array) != num_ids:
+        raise ValueError(
+            f"`{name}` must have rank {rank} and a row for each of the "
+            f"{num_ids} ids. Received shape: {array.shape}."
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"`{name}` must be finite. Received NaN or infinity.")
+    return array
+
+
+def _random_ids(
+    known: np.ndarray, size: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ids like known ones [size], and which of them are not known."""
+    if known.dtype.kind in "iu":
+        limits = np.iinfo(known.dtype)
+        ids = generator.integers(
+            limits.min, limits.max, size, known.dtype, endpoint=True
+        )
+        return ids, ~np.isin(ids, known)
+    # Of 64 random bits, so that none is known.
+    ids = np.array([generator.bytes(8).hex().encode() for _ in range(size)], object)
+    return ids, np.ones(size, bool)
 
 
 def _schedule(learning_rate: float, num_steps: int) -> Any:
