@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import (
-    BloomEmbedding,
     DeepHashEmbedding,
     HashingTrickEmbedding,
     VocabularyEmbedding,
@@ -24,6 +23,20 @@ def new_layer(**options: Any) -> DeepHashEmbedding:
     keras.utils.set_random_seed(1)
     settings = {"hidden_dim": 64, "num_hidden_layers": 2, "num_hashes": 128}
     return DeepHashEmbedding(4, **(settings | options))
+
+
+class Watched(keras.layers.Layer):
+    """Hashed rows; `trained_on` has the ids of each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = HashingTrickEmbedding(4, num_buckets=50)
+        self.trained_on: list[np.ndarray] = []
+
+    def call(self, ids: Any, training: bool | None = None) -> Any:
+        if training:
+            tf.py_function(lambda x: self.trained_on.append(x.numpy()), [ids], [])
+        return self.rows(ids)
 
 
 def weighted_means(
@@ -129,20 +142,10 @@ def test_new_ids_learn_from_side_features() -> None:
     ("ids", "share_of_new"), [(IDS, 0.2), (np.arange(256, dtype=np.uint8), 0)]
 )
 def test_the_share_of_new_ids(ids: np.ndarray, share_of_new: float) -> None:
-    seen = []
-
-    class Watched(keras.layers.Layer):
-        def __init__(self) -> None:
-            super().__init__()
-            self.table = HashingTrickEmbedding(4, num_buckets=50)
-
-        def call(self, ids: Any, training: bool | None = None) -> Any:
-            if training:
-                tf.py_function(lambda seen_ids: seen.append(seen_ids.numpy()), [ids], [])
-            return self.table(ids)
-
     table = np.random.default_rng(0).normal(size=(len(ids), 4))
-    distill_embeddings(Watched(), ids, table, epochs=50, id_dropout=0.2)
+    layer = Watched()
+    distill_embeddings(layer, ids, table, epochs=50, id_dropout=0.2)
+    seen = layer.trained_on
     assert len(seen) == 50
     is_new = ~np.isin(seen, ids)  # All bytes are known: there is no new one.
     assert is_new.mean() == pytest.approx(share_of_new, abs=0.02)
@@ -166,20 +169,9 @@ def test_equal_seeds_learn_the_same() -> None:
 
 
 def test_steps_are_of_one_size(capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = []
-
-    class Watched(keras.layers.Layer):
-        def __init__(self) -> None:
-            super().__init__()
-            self.table = BloomEmbedding(4, num_buckets=50)
-
-        def call(self, ids: Any, training: bool | None = None) -> Any:
-            if training:
-                tf.py_function(lambda size: sizes.append(int(size)), [tf.size(ids)], [])
-            return self.table(ids)
-
-    distill_embeddings(Watched(), IDS, TABLE, epochs=2, batch_size=33, verbose=True)
-    assert sizes == [25] * 8  # Not 33, 33, 33 and 1.
+    layer = Watched()
+    distill_embeddings(layer, IDS, TABLE, epochs=2, batch_size=33, verbose=True)
+    assert [len(ids) for ids in layer.trained_on] == [25] * 8  # Not 33, 33, 33 and 1.
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in printed] == ["epoch 1/2", "epoch 2/2"]
 

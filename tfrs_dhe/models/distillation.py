@@ -131,9 +131,7 @@ def distill_embeddings(
     for epoch in range(1, epochs + 1):
         order = generator.permutation(len(examples))
         drawn = examples.with_new_ids(id_dropout, generator)
-        losses = [
-            step(*drawn.batch(rows)) for rows in drawn.split(order, batch_size)
-        ]
+        losses = [step(*drawn.batch(rows)) for rows in drawn.split(order, batch_size)]
         history.append(float(np.mean(losses)))
         if verbose and (epoch == epochs or epoch % max(1, epochs // 20) == 0):
             print(f"epoch {epoch}/{epochs}: {history[-1]:.4f} unexplained")
@@ -188,7 +186,7 @@ class _Examples:
         return len(self.ids)
 
     def with_new_ids(self, share: float, generator: np.random.Generator) -> "_Examples":
-        """Returns them with a share of the ids, chosen at random, replaced by new ones."""
+        """Returns them with a share of the ids, drawn at random, replaced by new."""
         if not share:
             return self
         rows = np.flatnonzero(generator.random(len(self)) < share)
