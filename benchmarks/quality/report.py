@@ -191,14 +191,31 @@ def of_training(results):
                 key[0],
                 f"{key[1]:.4g}",
                 key[2],
-                _cell(_aucs(lines)),
+                *(_cell(_aucs(lines, name)) for name in SEGMENTS),
                 str(len(lines)),
                 f"{np.mean(epochs):.0f}",
                 f"{sum(line['cpu_seconds'] for line in lines) / len(lines):.0f}",
             ]
         )
-    header = ["method", "share", "training", "test AUC", "seeds", "epochs", "CPU s"]
-    return markdown_table(header, rows)
+    header = ["method", "share", "training", *SEGMENTS.values()]
+    return markdown_table([*header, "seeds", "epochs", "CPU s"], rows)
+
+
+def distilled(results):
+    """Returns the lines of what a table has taught, as those of other methods.
+
+    Args:
+      results: Lines by (method, share, training). Of several such trainings the best
+        on the validation pairs counts.
+    """
+    found = {}
+    for (method, share, _), lines in results.items():
+        if not run_of(lines[0]).distilled:
+            continue
+        key = (f"{method}, taught by the table", share)
+        if key not in found or _validation(found[key]) < _validation(lines):
+            found[key] = lines
+    return found
 
 
 def _settings(line):
@@ -289,7 +306,8 @@ def main():
             sections += filter(None, tables)
         if len(found) < len(by_training):
             sections += ["Another training:", of_training(by_training)]
-        _plots(results, title, args.results.parent / f"{data}-{model}")
+        plotted = results | distilled(by_training)
+        _plots(plotted, title, args.results.parent / f"{data}-{model}")
     streamed = args.results.parent / "stream.jsonl"
     if streamed.exists():
         sections += ["## Training on", stream_table.table(streamed)]

@@ -229,3 +229,19 @@ def test_side_features_are_distilled_with() -> None:
     assert of_users is None
     np.testing.assert_array_equal(of_items, prepared.item_features[prepared.candidates])
     assert len(keys) == len(of_items)
+
+
+def test_new_ids_are_distilled_as_a_run_says() -> None:
+    prepared = data.load(None, data.SYNTHETIC)
+
+    def learned(id_dropout: float) -> np.ndarray:
+        run = Run(data.SYNTHETIC, "gmf", "hashing_trick", 0.5, distilled=2)
+        run = dataclasses.replace(run, id_dropout=id_dropout)
+        teacher = training.teacher_of(run, prepared, lambda *_: None)
+        student = Trainer(run, prepared)
+        training.distill(run, prepared, teacher, student, lambda *_: None)
+        return student.scores(prepared.validation)
+
+    none, again, some = map(learned, (0.0, 0.0, 0.5))
+    np.testing.assert_array_equal(none, again)
+    assert np.all(none != some)

@@ -147,9 +147,22 @@ def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
     key = ("d", "gmf", "m", 0.25)
     assert [row["test"]["all"]["auc"] for row in best[*key, report.USUAL]] == [0.7]
     text = report.of_training({name[2:]: lines for name, lines in best.items()})
-    assert "| m | 0.25 | 45 epochs | 0.7500 | 1 | 1 | 7 |" in text
+    assert "| m | 0.25 | 45 epochs | 0.7500 |  |  |  | 1 | 1 | 7 |" in text
     assert "| cosine schedule, labels 50% of the full table | 0.7500 |" in text
-    assert "| as usual | 0.7000 | 1 | 1 | 3 |" in text
+    assert "| as usual | 0.7000 |  |  |  | 1 | 1 | 3 |" in text
+
+
+def test_the_best_of_what_a_table_has_taught_is_a_method_of_its_own() -> None:
+    usual = json.loads(line(0, 0.1, 0.99, 0.7))
+    few, more = (
+        json.loads(line(0, 0.1, validation, 0.75)) | {"distilled": passes}
+        for validation, passes in ((0.8, 150), (0.9, 300))
+    )
+    results = {
+        ("m", 0.25, report.training_of(runner.run_of(row))): [row]
+        for row in (usual, more, few)
+    }
+    assert report.distilled(results) == {("m, taught by the table", 0.25): [more]}
 
 
 def test_a_study_has_the_layer_with_the_settings_of_its_variants(
