@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import _arguments
-from tfrs_dhe.layers._table_embedding import TableEmbedding, check_size
+from tfrs_dhe.layers.bloom_embedding import BloomEmbedding
 
 
 @keras.saving.register_keras_serializable(package="tfrs_dhe")
-class HashingTrickEmbedding(TableEmbedding):
+class HashingTrickEmbedding(BloomEmbedding):
     """Embeds an id by the row that a hash of it points to.
 
     `e(x) = T[h(x)]`, h into {0, ..., B - 1}. Ids of the same bucket share all of
     their embedding. With `signed=True` it is `s(x) T[h(x)]`, where a second hash s is
     1 or -1, so that ids of a bucket are equal or opposite.
+
+    It is a `BloomEmbedding` of one hash.
 
     Example:
     >>> layer = HashingTrickEmbedding(8, num_buckets=100)
@@ -65,34 +64,20 @@ class HashingTrickEmbedding(TableEmbedding):
     ) -> None:
         super().__init__(
             output_dim,
+            num_buckets,
             parameter_budget,
-            table_shape,
-            seed,
-            mask_value,
-            embeddings_initializer,
-            embeddings_regularizer,
+            num_hashes=1,
+            signed=signed,
+            seed=seed,
+            table_shape=table_shape,
+            mask_value=mask_value,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
             **kwargs,
         )
-        check_size("num_buckets", num_buckets, self._budget, 2 * self.output_dim)
-        self._given_num_buckets = num_buckets
-        if self._budget is not None:
-            num_buckets = self._budget // self.output_dim
-        self.num_buckets = _arguments.check_num_buckets(num_buckets)
-        self.signed = signed
-
-    def build(self, input_shape: Any) -> None:
-        """Creates the table."""
-        self._table = self._add_table("embeddings", self.num_buckets, self.output_dim)
-        super().build(input_shape)
-
-    def _embed(self, ids: tf.Tensor) -> tf.Tensor:
-        rows = self._rows(self._table, self._buckets(ids, 1, self.num_buckets)[:, 0])
-        return rows * self._signs(ids, 1, rows.dtype) if self.signed else rows
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_buckets": self._given_num_buckets,
-            "signed": self.signed,
-        }
+        config = super().get_config()
+        del config["num_hashes"]
+        return config
