@@ -42,6 +42,16 @@ def test_ranking_beats_the_mean_of_the_movie_and_serves(run):
     assert figures["ranking model, all"]["rmse"] < figures["movie's mean, all"]["rmse"]
 
 
+def test_distilled_networks_rate_as_the_tables_that_taught_them_and_serve(run):
+    figures = run("distillation", "--epochs=3", "--passes=100")
+    ((stars,),) = figures["answer"]["scores"]
+    assert 0 < stars < 6
+    tables, networks = figures["tables, seen"], figures["networks, seen"]
+    assert networks["parameters"] < tables["parameters"] / 4
+    assert networks["rmse"] < tables["rmse"] + 0.05
+    assert np.isfinite(figures["networks, unseen movies"]["rmse"])
+
+
 def test_multitask_beats_popularity_and_the_mean(run):
     figures = run("multitask", "--epochs=3")
     model, baseline = figures["multitask model"], figures["popularity and mean"]
