@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported.
 WITHOUT_TFRS := tests/analysis tests/layers tests/mach \
+	tests/models/test_distillation.py tests/models/test_magnitude_pruning.py \
 	tests/models/test_mach_ensemble.py tests/models/test_train_repetitions.py \
 	tests/models/test_training_run.py \
 	tests/serving/test_export.py tests/serving/test_export_errors.py \
