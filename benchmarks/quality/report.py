@@ -16,6 +16,7 @@ import itertools
 import json
 from pathlib import Path
 
+import cost_table
 import matplotlib
 
 matplotlib.use("Agg")
@@ -311,6 +312,9 @@ def main():
     streamed = args.results.parent / "stream.jsonl"
     if streamed.exists():
         sections += ["## Training on", stream_table.table(streamed)]
+    costs = args.results.parent / "cost.json"
+    if costs.exists():
+        sections += ["## Cost", *cost_table.tables(costs)]
     (args.results.parent / "tables.md").write_text("\n\n".join(sections) + "\n")
 
 

@@ -4,25 +4,16 @@ Run `python benchmarks/speed/materialized.py` from the repository's root. Figure
 one run can be compared with each other, those of two runs only as ratios.
 
 The baseline is what materialized rows stand in for: `StringLookup` (or
-`IntegerLookup`) of all ids and `Embedding`. Each form is exported and served by the C
-program of `tfrs_dhe.serving.native`, since calls from Python take longer than a
-look-up. Forms are measured in turns, and of the medians of some rounds the lowest
-counts, as other programs on a machine only add to it.
-
-All of it runs on one core, where the system can do that: with more of them TensorFlow
-hands operations of a few microseconds from thread to thread in some runs and not in
-others, and medians of the same program differ by a factor of two.
+`IntegerLookup`) of all ids and `Embedding`. Each form is exported and served, on one
+core; see `native_latency.py`.
 
 Ids are drawn evenly, so that rows and keys come from memory rather than from caches. A
 batch with one id that is unknown shows what the network's branch costs.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +21,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+from native_latency import ROUNDS, lowest_medians, serve, use_one_core
 from timing import conditions
 
-from tfrs_dhe import serving
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import DeepHashEmbedding
-from tfrs_dhe.serving import native
 
 BASELINE = "table"
 #: Dtype of the rows, and what finds them.
@@ -46,7 +36,6 @@ MATERIALIZED = (
     ("int4", "hash_table"),
     ("int4", "sorted"),
 )
-ROUNDS = 5
 
 
 class Table(keras.layers.Layer):
@@ -82,43 +71,6 @@ def make_forms(ids: np.ndarray, output_dim: int, hidden_dim: int) -> dict[str, A
     for form in forms.values():
         form(tf.constant(ids[:1]))
     return forms
-
-
-@contextlib.contextmanager
-def serve(forms: Mapping[str, Any], ids: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Exports forms and starts a server of each."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        paths = {
-            name: serving.export(
-                form,
-                Path(folder) / str(i),
-                ids[:4],
-                input_name="ids",
-                output_name="embeddings",
-                allow_untrained=True,
-                warmup=False,
-            )
-            for i, (name, form) in enumerate(forms.items())
-        }
-        yield {
-            name: stack.enter_context(native.Server(path))
-            for name, path in paths.items()
-        }
-
-
-def lowest_medians(
-    servers: Mapping[str, native.Server], batch: np.ndarray, seconds: float
-) -> dict[str, float]:
-    """Seconds that each server needs for a batch."""
-    request = {"ids": batch}
-    medians: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(ROUNDS):
-        for name, server in servers.items():
-            fastest = server.time("serving_default", request, repeats=1).min
-            repeats = min(max(int(seconds / ROUNDS / fastest), 3), 2000)
-            latency = server.time("serving_default", request, repeats)
-            medians[name].append(latency.p50)
-    return {name: min(values) for name, values in medians.items()}
 
 
 def measure(
@@ -197,8 +149,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
 
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    use_one_core()
     result = measure(
         args.num_ids,
         args.batch_sizes,
