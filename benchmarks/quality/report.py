@@ -44,7 +44,8 @@ bytes a key where there is a dictionary. Test AUC by how often the item is in th
 training; where all items may be drawn as negatives, those that never are have been
 trained on as such. *CPU s*: of training, without that of a table that teaches, on a
 machine that had other work beside. Learning a table's rows counts as one epoch."""
-SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay")
+#: What is tuned.
+SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule")
 #: The training of all methods, which `grid.TRAININGS` are compared with.
 USUAL = "as usual"
 
@@ -60,7 +61,18 @@ def all_lines(path):
 
 
 def _settings_of(line):
-    return tuple(line[name] for name in SETTINGS)
+    run = run_of(line)
+    return tuple(getattr(run, name) for name in SETTINGS)
+
+
+def of_schedule(found, schedule):
+    """Returns those of `all_lines` whose learning rate has a schedule."""
+    place = SETTINGS.index("schedule")
+    chosen = {
+        key: {name: lines for name, lines in of_key.items() if name[place] == schedule}
+        for key, of_key in found.items()
+    }
+    return {key: by_settings for key, by_settings in chosen.items() if by_settings}
 
 
 def best_lines(found):
@@ -75,12 +87,10 @@ def best_lines(found):
 
 
 def training_of(run):
-    """Returns what a run's training is called; rate and decay do not count."""
+    """Returns what a run's training is called; what is tuned does not count."""
     parts = []
     if run.epochs > Run.epochs:
         parts.append(f"{run.epochs} epochs")
-    if run.schedule != Run.schedule:
-        parts.append(f"{run.schedule} schedule")
     if run.teacher:
         parts.append(f"labels {run.teacher:.0%} of the full table")
     if run.distilled:
@@ -176,6 +186,24 @@ def of_study(study, results, unchanged):
     return markdown_table(header, rows) if rows else None
 
 
+def of_schedules(constant, cosine):
+    """The table of methods that were trained with either schedule of the rate.
+
+    Args:
+      constant: Lines by (method, share) that were trained at one rate.
+      cosine: Those whose rate rises and falls.
+    """
+    rows = []
+    for method, share in sorted(set(constant) & set(cosine)):
+        row = [method, f"{share:.4g}"]
+        for lines in (constant[method, share], cosine[method, share]):
+            row += [f"{_validation(lines):.4f}", _cell(_aucs(lines)), str(len(lines))]
+        rows.append(row)
+    of_each = ["test AUC", "seeds"]
+    header = ["one rate: validation", *of_each, "cosine: validation", *of_each]
+    return markdown_table(["method", "share", *header], rows) if rows else None
+
+
 def of_training(results):
     """The table of methods that were also trained in another way.
 
@@ -220,7 +248,9 @@ def distilled(results):
 
 
 def _settings(line):
-    return f"rate {line['learning_rate']:g}, decay {line['weight_decay']:g}"
+    run = run_of(line)
+    rate = f"rate {run.learning_rate:g}, decay {run.weight_decay:g}"
+    return rate if run.schedule == Run.schedule else f"{rate}, {run.schedule}"
 
 
 def plot(points, axis, title, path):
@@ -271,6 +301,19 @@ def _plots(results, title, path):
     plot(sizes, axis, title, f"{path}-bytes")
 
 
+def _by_set(found):
+    """Returns lines by data and model, then by (method, share, training)."""
+    groups = collections.defaultdict(dict)
+    for (data, model, *key), lines in found.items():
+        groups[data, model][tuple(key)] = lines
+    return groups
+
+
+def _as_usual(by_training):
+    """Returns lines of the usual training by (method, share)."""
+    return {key[:2]: x for key, x in by_training.items() if key[2] == USUAL}
+
+
 def main():
     """Writes tables and pictures beside the results."""
     parser = argparse.ArgumentParser(
@@ -278,13 +321,13 @@ def main():
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
-    groups = collections.defaultdict(dict)
     every = all_lines(args.results)
-    for (data, model, *key), lines in best_lines(every).items():
-        groups[data, model][tuple(key)] = lines
+    groups = _by_set(best_lines(every))
+    constant = _by_set(best_lines(of_schedule(every, "constant")))
+    cosine = _by_set(best_lines(of_schedule(every, "cosine")))
     sections = [f"# Tables of the study of quality\n\n{NOTE}"]
     for (data, model), by_training in groups.items():
-        found = {key[:2]: x for key, x in by_training.items() if key[2] == USUAL}
+        found = _as_usual(by_training)
         results = {key: x for key, x in found.items() if key[0] not in VARIANTS}
         seeds = sorted({len(lines) for lines in results.values()})
         title = f"{data}, {model.upper()}"
@@ -303,8 +346,14 @@ def main():
                 for key, by_settings in every.items()
                 if key[:3] == (data, model, "deep_hash") and key[4] == USUAL
             }
-            tables = (of_study(study, found, unchanged) for study in STUDIES)
+            steady = _as_usual(constant[data, model])
+            tables = (of_study(study, steady, unchanged) for study in STUDIES)
             sections += filter(None, tables)
+        schedules = of_schedules(
+            _as_usual(constant[data, model]), _as_usual(cosine[data, model])
+        )
+        if schedules:
+            sections += ["The rate's schedule, each with its best settings:", schedules]
         if len(found) < len(by_training):
             sections += ["Another training:", of_training(by_training)]
         plotted = results | distilled(by_training)

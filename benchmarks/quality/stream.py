@@ -31,9 +31,9 @@ from data import SPLIT_SEED, Data, Pairs, read_movietweetings, with_negatives
 from grid import ONE_SIZE, Run
 from growing_table import GrowingTable
 from methods import FEATURES, STREAMED
-from report import SETTINGS, best_lines
+from report import SETTINGS, USUAL, all_lines, best_lines, of_schedule
 from run import RESULTS as TUNED
-from run import commit, reporter
+from run import commit, reporter, run_of
 from trainer import Trainer
 from training import fit, segments
 
@@ -139,10 +139,16 @@ def _num_parameters(layer):
 
 
 def settings_of(method, share):
-    """Returns the settings that the study found for a method on the set."""
-    method = method.removeprefix("growing_")
-    lines = best_lines(TUNED).get((SET, "gmf", method, share), [{}])
-    return {name: lines[0][name] for name in SETTINGS if name in lines[0]}
+    """Returns the settings that the study found for a method on the set.
+
+    At one rate: a stream does not end.
+    """
+    key = (SET, "gmf", method.removeprefix("growing_"), share, USUAL)
+    lines = best_lines(of_schedule(all_lines(TUNED), "constant")).get(key)
+    if lines is None:
+        return {}
+    run = run_of(lines[0])
+    return {name: getattr(run, name) for name in SETTINGS}
 
 
 def main():

@@ -105,3 +105,27 @@ def test_training_on_helps_where_ids_are_new(tmp_path: Path) -> None:
     path.write_text(f"{json.dumps(line)}\n{json.dumps(line)}\n")
     row = stream_table.table(path).splitlines()[-1]
     assert f"| {np.mean(found, axis=0)[1]:.4f} ± 0.0000 |" in row
+
+
+def test_settings_are_the_best_of_the_study_at_one_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    base = {"data": "movietweetings", "model": "gmf", "method": "table", "share": 1}
+    base |= {"seed": 0, "epochs": 15, "batch_size": 4096, "learning_rate": 0.005}
+    lines = [
+        base | {"weight_decay": 0.1, "validation": [0.7]},
+        base | {"weight_decay": 0.3, "validation": [0.8]},
+        base | {"weight_decay": 0.1, "validation": [0.9], "schedule": "cosine"},
+        base | {"weight_decay": 1.0, "validation": [0.95], "epochs": 45},
+        base | {"weight_decay": 1.0, "validation": [0.95], "data": "ciao"},
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    monkeypatch.setattr(stream, "TUNED", path)
+    for method in ("table", "growing_table"):
+        found = stream.settings_of(method, 1)
+        assert found["weight_decay"] == 0.3
+        assert found["schedule"] == "constant"
+        run = grid.Run("movietweetings", "gmf", method, 1, **found)
+        assert (run.learning_rate, run.epochs) == (0.005, 15)
+    assert stream.settings_of("dedicated", 1) == {}

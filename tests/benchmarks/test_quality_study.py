@@ -1,5 +1,6 @@
 """The study of quality as it is run: settings, resumption and the report."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -87,17 +88,24 @@ def test_sets_from_files_need_a_folder() -> None:
 def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
     base = grid.Run("synthetic", "gmf", "table", 1)
     study = runner.Study(None, tmp_path / "runs.jsonl", None)
-    tried = []
+    *others, best = grid.tries(base)
+    with_cosine = dataclasses.replace(best, schedule="cosine")
+    # The last try is the best one, at its first epoch, and the cosine no better.
+    of_run = {run: [0.5, 0.8] for run in others} | {best: [0.9, 0.1]}
+    of_run[with_cosine] = [0.9, 0.8]
+    asked = []
 
     def result(run: grid.Run) -> dict[str, Any]:
-        tried.append(run)
-        # The second try is the best one, at its first epoch.
-        return {"validation": [0.9, 0.1] if len(tried) == 2 else [0.5, 0.8]}
+        asked.append(run)
+        return {"validation": of_run[run]}
 
     study.result = result
-    assert study.tuned(base) == tried[1]
-    assert len({(run.learning_rate, run.weight_decay) for run in tried}) == len(tried)
-    assert len(tried) == len(grid.TRIES)
+    assert study.tuned(base) == best
+    assert set(asked) == {*others, best, with_cosine}
+    assert len(others) == len(grid.TRIES) - 1
+    # What the cosine is tried with is the best of the others.
+    of_run[with_cosine] = [0.1, 0.91]
+    assert study.tuned(base) == with_cosine
 
 
 def test_grid_has_each_combination_once() -> None:
@@ -148,8 +156,35 @@ def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
     assert [row["test"]["all"]["auc"] for row in best[*key, report.USUAL]] == [0.7]
     text = report.of_training({name[2:]: lines for name, lines in best.items()})
     assert "| m | 0.25 | 45 epochs | 0.7500 |  |  |  | 1 | 1 | 7 |" in text
-    assert "| cosine schedule, labels 50% of the full table | 0.7500 |" in text
+    assert "| labels 50% of the full table | 0.7500 |" in text
     assert "| as usual | 0.7000 |  |  |  | 1 | 1 | 3 |" in text
+
+
+def test_the_schedule_is_a_setting_and_has_a_table_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    lines = [
+        json.loads(line(0, 0.1, 0.8, 0.7)),
+        json.loads(line(0, 0.3, 0.82, 0.71)),
+        json.loads(line(0, 0.1, 0.9, 0.75)) | {"schedule": "cosine"},
+        # Of another method, which has no cosine.
+        json.loads(line(0, 0.1, 0.9, 0.79)) | {"method": "other"},
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    every = report.all_lines(path)
+    key = ("d", "gmf", "m", 0.25, report.USUAL)
+    assert report.best_lines(every)[key] == [lines[2]]
+    ways = [
+        {
+            name[2:4]: found
+            for name, found in report.best_lines(
+                report.of_schedule(every, schedule)
+            ).items()
+        }
+        for schedule in ("constant", "cosine")
+    ]
+    assert ways[0]["m", 0.25] == [lines[1]]
+    rows = report.of_schedules(*ways).splitlines()[2:]
+    assert rows == ["| m | 0.25 | 0.8200 | 0.7100 | 1 | 0.9000 | 0.7500 | 1 |"]
 
 
 def test_the_best_of_what_a_table_has_taught_is_a_method_of_its_own() -> None:
