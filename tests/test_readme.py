@@ -51,7 +51,7 @@ def test_plan_is_printed_as_shown() -> None:
 def test_page_on_choosing_runs() -> None:
     page = (ROOT / "docs" / "choosing_an_embedding.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     printed = check_python("\n".join(blocks))
     (share,) = re.findall(r"(\d+)% of the variance is not learned", printed)
     assert 0 < int(share) < 100

@@ -48,6 +48,10 @@ class DeepHashEmbedding(IdLayer):
     `tf.distribute` the statistics are those of all replicas' batches together, also of
     padded lists and with `deduplicate`.
 
+    All ids share the network's weights, so train it with a learning rate that falls
+    to zero at the end (`keras.optimizers.schedules.CosineDecay`): in the study of
+    quality that was worth up to .07 of AUC.
+
     Example:
     >>> layer = DeepHashEmbedding(8, hidden_dim=16, num_hidden_layers=2)
     >>> layer(tf.constant(["user_17", "never seen"]), training=False).shape
