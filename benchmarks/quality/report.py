@@ -46,6 +46,12 @@ trained on as such. *CPU s*: of training, without that of a table that teaches, 
 machine that had other work beside. Learning a table's rows counts as one epoch."""
 #: What is tuned.
 SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule")
+#: What is compared of the schedule: its name, and whether for more epochs than usual.
+SCHEDULES = {
+    "one rate": ("constant", False),
+    "cosine": ("cosine", False),
+    "cosine, longer": ("cosine", True),
+}
 #: The training of all methods, which `grid.TRAININGS` are compared with.
 USUAL = "as usual"
 
@@ -65,11 +71,22 @@ def _settings_of(line):
     return tuple(getattr(run, name) for name in SETTINGS)
 
 
-def of_schedule(found, schedule):
-    """Returns those of `all_lines` whose learning rate has a schedule."""
-    place = SETTINGS.index("schedule")
+def of_schedule(found, schedule, long=False):
+    """Returns those of `all_lines` whose learning rate has a schedule.
+
+    Args:
+      found: Those lines.
+      schedule: `Run.schedule`.
+      long: Whether to take trainings of more epochs than are usual, or the others.
+    """
+    places = [SETTINGS.index(name) for name in ("schedule", "epochs")]
+
+    def fits(settings):
+        of_line, epochs = (settings[place] for place in places)
+        return of_line == schedule and (epochs > Run.epochs) == long
+
     chosen = {
-        key: {name: lines for name, lines in of_key.items() if name[place] == schedule}
+        key: {settings: lines for settings, lines in of_key.items() if fits(settings)}
         for key, of_key in found.items()
     }
     return {key: by_settings for key, by_settings in chosen.items() if by_settings}
@@ -89,8 +106,6 @@ def best_lines(found):
 def training_of(run):
     """Returns what a run's training is called; what is tuned does not count."""
     parts = []
-    if run.epochs > Run.epochs:
-        parts.append(f"{run.epochs} epochs")
     if run.teacher:
         parts.append(f"labels {run.teacher:.0%} of the full table")
     if run.distilled:
@@ -186,22 +201,27 @@ def of_study(study, results, unchanged):
     return markdown_table(header, rows) if rows else None
 
 
-def of_schedules(constant, cosine):
-    """The table of methods that were trained with either schedule of the rate.
+def of_schedules(ways):
+    """The table of methods that were trained with several schedules of the rate.
 
     Args:
-      constant: Lines by (method, share) that were trained at one rate.
-      cosine: Those whose rate rises and falls.
+      ways: By name of the schedule, lines by (method, share).
     """
+    keys = collections.Counter(itertools.chain.from_iterable(ways.values()))
     rows = []
-    for method, share in sorted(set(constant) & set(cosine)):
+    for method, share in sorted(key for key, count in keys.items() if count > 1):
         row = [method, f"{share:.4g}"]
-        for lines in (constant[method, share], cosine[method, share]):
+        for of_way in ways.values():
+            lines = of_way.get((method, share))
+            if lines is None:
+                row += [""] * 3
+                continue
             row += [f"{_validation(lines):.4f}", _cell(_aucs(lines)), str(len(lines))]
         rows.append(row)
-    of_each = ["test AUC", "seeds"]
-    header = ["one rate: validation", *of_each, "cosine: validation", *of_each]
-    return markdown_table(["method", "share", *header], rows) if rows else None
+    header = ["method", "share"]
+    for name in ways:
+        header += [f"{name}: validation", "test AUC", "seeds"]
+    return markdown_table(header, rows) if rows else None
 
 
 def of_training(results):
@@ -249,8 +269,12 @@ def distilled(results):
 
 def _settings(line):
     run = run_of(line)
-    rate = f"rate {run.learning_rate:g}, decay {run.weight_decay:g}"
-    return rate if run.schedule == Run.schedule else f"{rate}, {run.schedule}"
+    parts = [f"rate {run.learning_rate:g}, decay {run.weight_decay:g}"]
+    if run.schedule != Run.schedule:
+        parts.append(run.schedule)
+    if run.epochs > Run.epochs:
+        parts.append(f"{run.epochs} epochs")
+    return ", ".join(parts)
 
 
 def plot(points, axis, title, path):
@@ -323,8 +347,10 @@ def main():
     args = parser.parse_args()
     every = all_lines(args.results)
     groups = _by_set(best_lines(every))
-    constant = _by_set(best_lines(of_schedule(every, "constant")))
-    cosine = _by_set(best_lines(of_schedule(every, "cosine")))
+    ways = {
+        name: _by_set(best_lines(of_schedule(every, *schedule)))
+        for name, schedule in SCHEDULES.items()
+    }
     sections = [f"# Tables of the study of quality\n\n{NOTE}"]
     for (data, model), by_training in groups.items():
         found = _as_usual(by_training)
@@ -346,11 +372,11 @@ def main():
                 for key, by_settings in every.items()
                 if key[:3] == (data, model, "deep_hash") and key[4] == USUAL
             }
-            steady = _as_usual(constant[data, model])
+            steady = _as_usual(ways["one rate"][data, model])
             tables = (of_study(study, steady, unchanged) for study in STUDIES)
             sections += filter(None, tables)
         schedules = of_schedules(
-            _as_usual(constant[data, model]), _as_usual(cosine[data, model])
+            {name: _as_usual(of_way[data, model]) for name, of_way in ways.items()}
         )
         if schedules:
             sections += ["The rate's schedule, each with its best settings:", schedules]

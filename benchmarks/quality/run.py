@@ -12,11 +12,11 @@ Run from the repository's root, with the folder that holds the folders of the se
     python benchmarks/quality/run.py --quick
 
 Of each method at each size, the settings in `grid.TRIES` are run with the first seed,
-the best of them with the other schedule of the rate as well, and those that are best on
-the validation pairs with the other seeds. `--set` gives settings
-instead, `--study` has one thing of `deep_hash` changed at a time (`variants.py`), or
-the training of it or of `--method` (`grid.TRAININGS`), and `--quick` is a small grid on
-data that the package makes.
+the best of them with each of `grid.OTHER_SCHEDULES` as well, and those that are best on
+the validation pairs with the other seeds. `--set` gives settings instead, `--study` has
+one thing of `deep_hash` changed at a time (`variants.py`), or the training of it or of
+`--method` (`grid.TRAININGS`), and `--quick` is a small grid on data that the package
+makes.
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
 run again, so that the study can be stopped and taken up at any run. `report.py` makes
@@ -40,7 +40,7 @@ import training
 from data import SYNTHETIC, load
 from grid import (
     FULL,
-    OTHER_SCHEDULE,
+    OTHER_SCHEDULES,
     QUICK,
     QUICK_SETTINGS,
     TRAININGS,
@@ -122,8 +122,8 @@ class Study:
         if run.method == "means":
             return run
         best = max(tries(run), key=self._validation)
-        other = dataclasses.replace(best, **OTHER_SCHEDULE)
-        return max((best, other), key=self._validation)
+        others = [dataclasses.replace(best, **other) for other in OTHER_SCHEDULES]
+        return max((best, *others), key=self._validation)
 
     def _validation(self, run):
         return max(self.result(run)["validation"])

@@ -90,9 +90,10 @@ def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
     study = runner.Study(None, tmp_path / "runs.jsonl", None)
     *others, best = grid.tries(base)
     with_cosine = dataclasses.replace(best, schedule="cosine")
+    longer = dataclasses.replace(with_cosine, epochs=30)
     # The last try is the best one, at its first epoch, and the cosine no better.
     of_run = {run: [0.5, 0.8] for run in others} | {best: [0.9, 0.1]}
-    of_run[with_cosine] = [0.9, 0.8]
+    of_run |= {with_cosine: [0.9, 0.8], longer: [0.2, 0.9]}
     asked = []
 
     def result(run: grid.Run) -> dict[str, Any]:
@@ -101,11 +102,13 @@ def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
 
     study.result = result
     assert study.tuned(base) == best
-    assert set(asked) == {*others, best, with_cosine}
+    assert set(asked) == {*others, best, with_cosine, longer}
     assert len(others) == len(grid.TRIES) - 1
     # What the cosine is tried with is the best of the others.
     of_run[with_cosine] = [0.1, 0.91]
     assert study.tuned(base) == with_cosine
+    of_run[longer] = [0.92]
+    assert study.tuned(base) == longer
 
 
 def test_grid_has_each_combination_once() -> None:
@@ -147,44 +150,47 @@ def test_report_takes_the_settings_that_are_best_with_the_first_seed(
 def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     # Better on the validation pairs, and yet not taken for the usual training.
-    longer = json.loads(line(0, 0.1, 0.9, 0.75)) | {"epochs": 45, "cpu_seconds": 7.0}
-    taught = longer | {"epochs": 15, "schedule": "cosine", "teacher": 0.5}
+    taught = json.loads(line(0, 0.1, 0.9, 0.75)) | {"teacher": 0.5, "cpu_seconds": 7.0}
     usual = json.loads(line(0, 0.1, 0.8, 0.7)) | {"cpu_seconds": 3.0}
-    path.write_text("\n".join(map(json.dumps, (usual, longer, taught))))
+    path.write_text("\n".join(map(json.dumps, (usual, taught))))
     best = report.best_lines(report.all_lines(path))
     key = ("d", "gmf", "m", 0.25)
     assert [row["test"]["all"]["auc"] for row in best[*key, report.USUAL]] == [0.7]
     text = report.of_training({name[2:]: lines for name, lines in best.items()})
-    assert "| m | 0.25 | 45 epochs | 0.7500 |  |  |  | 1 | 1 | 7 |" in text
-    assert "| labels 50% of the full table | 0.7500 |" in text
+    assert "| labels 50% of the full table | 0.7500 |  |  |  | 1 | 1 | 7 |" in text
     assert "| as usual | 0.7000 |  |  |  | 1 | 1 | 3 |" in text
 
 
-def test_the_schedule_is_a_setting_and_has_a_table_of_both(tmp_path: Path) -> None:
+def test_the_schedule_is_a_setting_and_has_a_table_of_all(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     lines = [
         json.loads(line(0, 0.1, 0.8, 0.7)),
         json.loads(line(0, 0.3, 0.82, 0.71)),
         json.loads(line(0, 0.1, 0.9, 0.75)) | {"schedule": "cosine"},
-        # Of another method, which has no cosine.
+        json.loads(line(0, 0.1, 0.95, 0.74)) | {"schedule": "cosine", "epochs": 30},
+        # Of other methods, one of which has no cosine.
         json.loads(line(0, 0.1, 0.9, 0.79)) | {"method": "other"},
+        json.loads(line(0, 0.1, 0.6, 0.61)) | {"method": "third"},
+        json.loads(line(0, 0.1, 0.5, 0.51)) | {"method": "third", "schedule": "cosine"},
     ]
     path.write_text("\n".join(map(json.dumps, lines)))
     every = report.all_lines(path)
     key = ("d", "gmf", "m", 0.25, report.USUAL)
-    assert report.best_lines(every)[key] == [lines[2]]
-    ways = [
-        {
-            name[2:4]: found
-            for name, found in report.best_lines(
-                report.of_schedule(every, schedule)
+    assert report.best_lines(every)[key] == [lines[3]]
+    ways = {
+        name: {
+            way[2:4]: found
+            for way, found in report.best_lines(
+                report.of_schedule(every, *schedule)
             ).items()
         }
-        for schedule in ("constant", "cosine")
-    ]
-    assert ways[0]["m", 0.25] == [lines[1]]
-    rows = report.of_schedules(*ways).splitlines()[2:]
-    assert rows == ["| m | 0.25 | 0.8200 | 0.7100 | 1 | 0.9000 | 0.7500 | 1 |"]
+        for name, schedule in report.SCHEDULES.items()
+    }
+    assert ways["one rate"]["m", 0.25] == [lines[1]]
+    rows = report.of_schedules(ways).splitlines()[2:]
+    of_m = "| 0.8200 | 0.7100 | 1 | 0.9000 | 0.7500 | 1 | 0.9500 | 0.7400 | 1 |"
+    of_third = "| 0.6000 | 0.6100 | 1 | 0.5000 | 0.5100 | 1 |  |  |  |"
+    assert rows == [f"| m | 0.25 {of_m}", f"| third | 0.25 {of_third}"]
 
 
 def test_the_best_of_what_a_table_has_taught_is_a_method_of_its_own() -> None:
