@@ -81,7 +81,7 @@ FULL = {
     "seed": (0, 1, 2),
 }
 #: The effort that goes into tuning a method at a size, on the first seed: these, and
-#: the best of them with each of the other schedules.
+#: the best of them with each of the other schedules and lengths.
 TRIES = (
     {"learning_rate": 0.005, "weight_decay": 0.3},
     {"learning_rate": 0.005, "weight_decay": 0.1},
@@ -89,7 +89,11 @@ TRIES = (
     {"learning_rate": 0.005, "weight_decay": 1.0},
     {"learning_rate": 0.002, "weight_decay": 0.1},
 )
-OTHER_SCHEDULES = ({"schedule": "cosine"}, {"schedule": "cosine", "epochs": 30})
+OTHER_SCHEDULES = (
+    {"epochs": 45},
+    {"schedule": "cosine"},
+    {"schedule": "cosine", "epochs": 30},
+)
 #: Other trainings: after a teacher.
 TRAININGS = (
     {"teacher": 0.5},

@@ -49,6 +49,7 @@ SETTINGS = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule")
 #: What is compared of the schedule: its name, and whether for more epochs than usual.
 SCHEDULES = {
     "one rate": ("constant", False),
+    "one rate, longer": ("constant", True),
     "cosine": ("cosine", False),
     "cosine, longer": ("cosine", True),
 }
