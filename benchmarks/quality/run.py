@@ -123,6 +123,9 @@ class Study:
             return run
         best = max(tries(run), key=self._validation)
         others = [dataclasses.replace(best, **other) for other in OTHER_SCHEDULES]
+        if len(self.result(best)["validation"]) < best.epochs:
+            # It ended by itself, and would so with more epochs.
+            others = [other for other in others if other.schedule != best.schedule]
         return max((best, *others), key=self._validation)
 
     def _validation(self, run):

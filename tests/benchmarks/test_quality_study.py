@@ -93,7 +93,7 @@ def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
     longer = dataclasses.replace(with_cosine, epochs=30)
     until_no_better = dataclasses.replace(best, epochs=45)
     # The last try is the best one, at its first epoch, and the cosine no better.
-    of_run = {run: [0.5, 0.8] for run in others} | {best: [0.9, 0.1]}
+    of_run = {run: [0.5, 0.8] for run in others} | {best: [0.9, *[0.1] * 14]}
     of_run |= {with_cosine: [0.9, 0.8], longer: [0.2, 0.9], until_no_better: [0.9]}
     asked = []
 
@@ -110,6 +110,11 @@ def test_settings_are_chosen_on_validation_pairs(tmp_path: Path) -> None:
     assert study.tuned(base) == with_cosine
     of_run[longer] = [0.92]
     assert study.tuned(base) == longer
+    # What ended by itself at one rate is not run for longer.
+    of_run[best] = [0.9, 0.1, 0.1, 0.1]
+    asked.clear()
+    assert study.tuned(base) == longer
+    assert set(asked) == {*others, best, with_cosine, longer}
 
 
 def test_grid_has_each_combination_once() -> None:
