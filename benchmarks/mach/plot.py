@@ -11,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import xc_tables
 from xc_methods import SETS
 
@@ -38,26 +39,40 @@ def lines(name):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def by_head(rows):
+    """Returns the lines of each head's seeds, by its name."""
+    found = {}
+    for row in rows:
+        found.setdefault(row["name"], []).append(row)
+    return found
+
+
+def recalls_of(seeds):
+    """Returns the recall of every seed of a head."""
+    return [row["test"]["recall"] for row in seeds]
+
+
 def sessions_table(rows):
     """The Markdown table of the session benchmark."""
-    by_name = {row["name"]: row for row in rows}
+    heads = by_head(rows)
     text = [
         "| head | loss | R x B | head parameters | learning rate | dropout | epochs "
-        "| CPU s | recall@20 | of softmax | of tied softmax | MRR@20 | frequent items "
-        "| other items |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| seeds | CPU s | recall@20 | of softmax | of tied softmax | MRR@20 "
+        "| frequent items | other items |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    references = [by_name.get(name) for name in (SOFTMAX, SOFTMAX_TIED)]
-    for row in rows:
-        forms = {"": row["test"]}
-        forms |= {
-            f", {name}": value
-            for name, value in row["test"].items()
-            if isinstance(value, dict)
-        }
-        for form, result in forms.items():
+    references = [heads.get(name) for name in (SOFTMAX, SOFTMAX_TIED)]
+    for name, seeds in heads.items():
+        row = seeds[0]
+        forms = [key for key, value in row["test"].items() if isinstance(value, dict)]
+        for form in (None, *forms):
+            tests = [line["test"][form] if form else line["test"] for line in seeds]
+            recall, mrr, frequent, others = (
+                [test[key] for test in tests]
+                for key in ("recall", "mrr", "recall_frequent", "recall_rare")
+            )
             shares = [
-                f"{100 * result['recall'] / reference['test']['recall']:.1f} %"
+                f"{100 * np.mean(recall) / np.mean(recalls_of(reference)):.1f} %"
                 if reference
                 else ""
                 for reference in references
@@ -68,36 +83,45 @@ def sessions_table(rows):
                 else ""
             )
             cells = [
-                row["name"] + form,
+                f"{name}, {form}" if form else name,
                 row.get("loss", ""),
                 size,
                 f"{row['head_parameters']:,}",
                 str(row.get("learning_rate", "")),
                 str(row.get("dropout", "")),
                 str(row.get("epochs", "")),
-                f"{row['cpu_seconds']:,.0f}",
-                f"{result['recall']:.4f}",
+                str(len(seeds)) if "seed" in row else "",
+                f"{np.mean([line['cpu_seconds'] for line in seeds]):,.0f}",
+                mean_of(recall, 4),
                 *shares,
-                f"{result['mrr']:.4f}",
-                f"{result['recall_frequent']:.3f}",
-                f"{result['recall_rare']:.3f}",
+                mean_of(mrr, 4),
+                mean_of(frequent, 3),
+                mean_of(others, 3),
             ]
             text.append("| " + " | ".join(cells) + " |")
     return "\n".join(text)
 
 
+def mean_of(values, digits):
+    """Mean of the seeds' values, with their standard deviation where there are more."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return xc_tables.spread(values, digits)
+
+
 def validation_table(rows):
-    """The Markdown table of the recall on validation sessions after each epoch."""
-    rows = [row for row in rows if "validation" in row]
-    num_epochs = max(len(row["validation"]) for row in rows)
+    """The table of the mean recall on validation sessions after each epoch."""
+    heads = by_head(row for row in rows if "validation" in row)
+    num_epochs = max(len(seeds[0]["validation"]) for seeds in heads.values())
     text = [
         "| head | " + " | ".join(str(epoch + 1) for epoch in range(num_epochs)) + " |",
         "|---|" + "--:|" * num_epochs,
     ]
-    for row in rows:
-        recalls = [f"{epoch['recall']:.4f}" for epoch in row["validation"]]
+    for name, seeds in heads.items():
+        found = [[epoch["recall"] for epoch in row["validation"]] for row in seeds]
+        recalls = [f"{recall:.4f}" for recall in np.mean(found, axis=0)]
         recalls += [""] * (num_epochs - len(recalls))
-        text.append("| " + " | ".join([row["name"], *recalls]) + " |")
+        text.append("| " + " | ".join([name, *recalls]) + " |")
     return "\n".join(text)
 
 
@@ -122,40 +146,41 @@ def tuning_table(rows):
 def plot_sessions(rows):
     """Recall against the size of the head."""
     # Without runs of other settings than those of their method.
-    rows = [row for row in rows if " " not in row["name"]]
+    heads = by_head(row for row in rows if " " not in row["name"])
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for family, (label, marker, colour) in FAMILIES.items():
         of_family = [
-            row
-            for row in rows
-            if row["name"] == family or row["name"].startswith(family + "_")
+            seeds
+            for name, seeds in heads.items()
+            if name == family or name.startswith(family + "_")
         ]
         if family == SOFTMAX:
-            of_family = [row for row in of_family if row["name"] == SOFTMAX]
+            of_family = [heads[SOFTMAX]] if SOFTMAX in heads else []
         if not of_family:
             continue
-        of_family.sort(key=lambda row: row["head_parameters"])
-        axes.plot(
-            [row["head_parameters"] for row in of_family],
-            [row["test"]["recall"] for row in of_family],
+        of_family.sort(key=lambda seeds: seeds[0]["head_parameters"])
+        recalls = [recalls_of(seeds) for seeds in of_family]
+        axes.errorbar(
+            [seeds[0]["head_parameters"] for seeds in of_family],
+            [np.mean(values) for values in recalls],
+            [xc_tables.deviation(values) for values in recalls],
             marker=marker,
             color=colour,
             label=label,
             linestyle="" if family == "paper" else "-",
             markersize=12 if marker == "*" else 6,
         )
-    by_name = {row["name"]: row for row in rows}
-    if "co_occurrence" in by_name:
+    if "co_occurrence" in heads:
         axes.axhline(
-            by_name["co_occurrence"]["test"]["recall"],
+            np.mean(recalls_of(heads["co_occurrence"])),
             color="tab:gray",
             linestyle=":",
             label="counts of co-occurrence",
         )
     for name in (SOFTMAX, SOFTMAX_TIED):
-        if name in by_name:
+        if name in heads:
             axes.axhline(
-                0.95 * by_name[name]["test"]["recall"],
+                0.95 * np.mean(recalls_of(heads[name])),
                 color=FAMILIES[name][2],
                 linestyle="--",
                 linewidth=0.8,

@@ -1,16 +1,18 @@
-"""Recall of heads for next-item retrieval, by their size.
+r"""Recall of heads for next-item retrieval, by their size.
 
 Run from the repository's root, with a folder of `train_sessions.txt` and `test.tsv`:
 
     python benchmarks/mach/sessions.py --data FOLDER  # all that is missing
     python benchmarks/mach/sessions.py --data FOLDER full in_batch_mach_4x
-    python benchmarks/mach/sessions.py --data FOLDER full --set epochs=2 dropout=0.4
+    python benchmarks/mach/sessions.py --data FOLDER full --set epochs=2 dropout=0.4 \
+        --seeds 1
 
 Every run has the same tower, batches, optimizer and epochs, the learning rate and
 dropout that `tuning.py` found for its method, and a result line in
-`results/sessions.jsonl`. A run that is interrupted continues at its last epoch. The
-last sessions of the training file validate and are not trained on. All classes
-compete in the ranking. `python benchmarks/mach/plot.py` makes the table and pictures.
+`results/sessions.jsonl` for each seed. A run that is interrupted continues at its last
+epoch. The last sessions of the training file validate and are not trained on. All
+classes compete in the ranking. `python benchmarks/mach/plot.py` makes the table and
+pictures.
 
 In bfloat16: the products of the softmax losses over all classes and over buckets.
 All else, the losses on sampled classes and every evaluation are in float32.
@@ -18,6 +20,7 @@ All else, the losses on sampled classes and every evaluation are in float32.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import time
@@ -304,7 +307,7 @@ def train(name, run, data, folder, test=True):
     steps = -(-data.train.num_examples // run.batch_size) * run.epochs
     state = {"epoch": 0, "step": 0, "seconds": 0.0, "cpu_seconds": 0.0, "epochs": []}
     checkpoint = tf.train.Checkpoint(optimizer=optimizer, variables=model.parameters())
-    path = folder / name
+    path = folder / f"{name} #{run.seed}"
     path.mkdir(parents=True, exist_ok=True)
     saved = path / "state.json"
     if saved.exists():
@@ -360,6 +363,13 @@ def override(run, settings):
     return dataclasses.replace(run, **{key: types[key](text) for key, text in pairs})
 
 
+def done(path):
+    """Returns name and seed of the result lines there are."""
+    texts = path.read_text().splitlines() if path.exists() else []
+    # What is counted has no seed.
+    return {(line["name"], line.get("seed", 0)) for line in map(json.loads, texts)}
+
+
 def main():
     """Runs what the command line names."""
     parser = argparse.ArgumentParser(
@@ -368,18 +378,20 @@ def main():
     parser.add_argument("names", nargs="*", help=f"among {', '.join(RUNS)}")
     parser.add_argument("--data", required=True, help="folder with the sessions")
     parser.add_argument("--set", nargs="*", default=[], help="settings, name=value")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--results", type=Path, default=RESULTS / "sessions.jsonl")
     parser.add_argument(
         "--checkpoints", type=Path, default=Path("/tmp/mach_sessions"), help="folder"
     )
     args = parser.parse_args()
+    if any(setting.startswith("seed=") for setting in args.set):
+        parser.error("--set has no seed; --seeds says how many there are.")
     data = Data(args.data)
-    for name in args.names or RUNS:
-        run = dataclasses.replace(RUNS[name], **best(method_of(name)))
+    for name, seed in itertools.product(args.names or RUNS, range(args.seeds)):
+        run = dataclasses.replace(RUNS[name], **best(method_of(name)), seed=seed)
         run = override(run, args.set)
         label = " ".join([name, *args.set])
-        done = args.results.read_text().splitlines() if args.results.exists() else []
-        if any(json.loads(line)["name"] == label for line in done):
+        if (label, seed) in done(args.results):
             continue
         result = train(label, run, data, args.checkpoints)
         with args.results.open("a") as file:
