@@ -7,7 +7,7 @@ bits, for items that are known, rare and unseen. Pictures, as PNG and SVG, show 
 against parameters and against bytes.
 
 Where a combination was run with several settings, the best on the validation pairs
-counts; its seeds give mean and spread.
+counts; its seeds give mean and spread. `tried.md` has all that were run.
 """
 
 import argparse
@@ -275,7 +275,37 @@ def _settings(line):
         parts.append(run.schedule)
     if run.epochs > Run.epochs:
         parts.append(f"{run.epochs} epochs")
+    if run.batch_size != Run.batch_size:
+        parts.append(f"batches of {run.batch_size:,}")
     return ", ".join(parts)
+
+
+def of_settings(found):
+    """The table of all settings that were run, those that were not chosen as well.
+
+    Args:
+      found: As of `all_lines`.
+    """
+    rows = []
+    for (data, model, method, share, training), by_settings in found.items():
+        for lines in by_settings.values():
+            validation = np.mean([max(line["validation"]) for line in lines])
+            in_4_bits = all("int4" in line.get("rounded", {}) for line in lines)
+            rows.append(
+                [
+                    f"{data}, {model.upper()}",
+                    method,
+                    f"{share:.4g}",
+                    training,
+                    _settings(lines[0]),
+                    f"{validation:.4f}",
+                    _cell(_aucs(lines)),
+                    _cell(_aucs(lines, row_dtype="int4")) if in_4_bits else "",
+                    str(len(lines)),
+                ]
+            )
+    header = ["set", "method", "share", "training", "settings", "validation AUC"]
+    return markdown_table([*header, "test AUC", "in 4 bits", "seeds"], sorted(rows))
 
 
 def plot(points, axis, title, path):
@@ -392,6 +422,8 @@ def main():
     if costs.exists():
         sections += ["## Cost", *cost_table.tables(costs)]
     (args.results.parent / "tables.md").write_text("\n\n".join(sections) + "\n")
+    tried = ["# All settings that were run", "Means of the seeds.", of_settings(every)]
+    (args.results.parent / "tried.md").write_text("\n\n".join(tried) + "\n")
 
 
 if __name__ == "__main__":

@@ -65,8 +65,10 @@ def test_quick_study_runs_and_is_reported(tmp_path: Path) -> None:
 
     execute("report.py", "--results", str(results))
     text = (tmp_path / "tables.md").read_text()
+    tried = (tmp_path / "tried.md").read_text()
     for line in lines:
         assert f"{line['test']['all']['auc']:.4f}" in text
+        assert f"{line['test']['all']['auc']:.4f}" in tried
     of_int4 = lines[-1]["rounded"]["int4"]["test"]["unseen"]["auc"]
     (row,) = [
         row
@@ -151,6 +153,32 @@ def test_report_takes_the_settings_that_are_best_with_the_first_seed(
     ] == [0.2, 0.2]
     text = report.by_share({("m", 0.25): best["d", "gmf", "m", 0.25, report.USUAL]})
     assert f"0.6000 ± {np.std([0.5, 0.7], ddof=1):.4f}" in text
+
+
+def test_settings_that_are_not_chosen_have_a_table_too(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    rounded = {"int4": {"test": {"all": {"auc": 0.4}}}}
+    lines = [
+        json.loads(row)
+        for row in (
+            line(0, 0.1, 0.8, 0.7),
+            line(0, 0.2, 0.9, 0.5),
+            line(1, 0.1, 0.6, 0.5),
+        )
+    ]
+    lines.append(
+        json.loads(line(0, 0.1, 0.6, 0.5))
+        | {"schedule": "cosine", "batch_size": 4096, "rounded": rounded}
+    )
+    path.write_text("\n".join(map(json.dumps, lines)))
+    rows = report.of_settings(report.all_lines(path)).splitlines()[2:]
+    start = f"| d, GMF | m | 0.25 | {report.USUAL} | rate 0.1, decay"
+    spread = np.std([0.5, 0.7], ddof=1)
+    assert rows == [
+        f"{start} 0.1, batches of 1 | 0.7000 | 0.6000 ± {spread:.4f} |  | 2 |",
+        f"{start} 0.1, cosine | 0.6000 | 0.5000 | 0.4000 | 1 |",
+        f"{start} 0.2, batches of 1 | 0.9000 | 0.5000 |  | 1 |",
+    ]
 
 
 def test_another_training_has_a_table_of_its_own(tmp_path: Path) -> None:
