@@ -25,6 +25,8 @@ FAMILIES = {
     "full": ("softmax over all classes", "*", "black"),
     "sampled_full": ("sampled softmax, a row for each", "<", "tab:pink"),
     "full_tied": ("softmax over all, on the tower's rows", "*", "tab:red"),
+    "in_batch_full": ("a row for each, in-batch", "v", "tab:purple"),
+    "in_batch_tied": ("the tower's rows, in-batch", "P", "tab:olive"),
     "in_batch_narrow": ("narrow rows, in-batch", "s", "tab:gray"),
     "in_batch_mach": ("hashed rows, in-batch", "o", "tab:blue"),
     "tied_mach": ("tower's rows + hashed rows, in-batch", "o", "tab:red"),
