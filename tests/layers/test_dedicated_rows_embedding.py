@@ -122,6 +122,20 @@ def test_ragged_ids_and_side_features() -> None:
         layer(tf.constant(["x"]), side_features=tf.ones([1, 3]), training=False)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "inner"), [("mixed_bfloat16", "float32"), ("float32", "mixed_bfloat16")]
+)
+def test_network_of_another_policy(dtype: str, inner: str) -> None:
+    embedding = DeepHashEmbedding(4, hidden_dim=8, num_hidden_layers=1, dtype=inner)
+    layer = DedicatedRowsEmbedding(embedding, ids=["a"], dtype=dtype)
+    ids = tf.constant(["a", "new"])
+    assert layer(ids, training=True).dtype == layer.compute_dtype
+    outputs = tf.cast(layer(ids, training=False), tf.float32)
+    computed = tf.cast(embedding(ids[1:], training=False), tf.float32)
+    # Either is in bfloat16, with 8 bits to a number.
+    np.testing.assert_allclose(outputs[1:], computed, rtol=2**-8)
+
+
 def test_integers_of_any_width() -> None:
     layer = make(ids=np.array([-1, 2**40, 7]))
     wide = np.array([2**64 - 1, 2**40, 7, 8], np.uint64)

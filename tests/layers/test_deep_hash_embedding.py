@@ -382,6 +382,16 @@ def test_side_features_that_are_not_finite(value: float, in_graph: bool) -> None
         call(tf.constant([[1.0, value], [0.0, 0.0]]))
 
 
+@pytest.mark.parametrize("side", [[[1e5], [1.0]], [[100_000], [1]]])
+def test_side_features_beyond_the_compute_dtype(side: Any) -> None:
+    """The largest number of float16 is 65,504; Keras 3 casts floats before the call."""
+    layer = make(dtype="mixed_float16")
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="must be finite numbers in float16"
+    ):
+        layer(tf.constant([1, 2]), side_features=tf.constant(side), training=False)
+
+
 def test_side_features_of_another_width_than_built_with() -> None:
     layer = make()
     ids = tf.constant([1, 2])

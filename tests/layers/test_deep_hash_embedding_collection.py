@@ -128,6 +128,11 @@ def test_bad_names(names: Any) -> None:
         DeepHashEmbeddingCollection(names, 4, hidden_dim=8)
 
 
+def test_a_name_that_is_taken() -> None:
+    with pytest.raises(ValueError, match="`feature_names` must not have 'names'"):
+        DeepHashEmbeddingCollection(["user", "names"], 4, hidden_dim=8)
+
+
 def test_float_ids() -> None:
     with pytest.raises(ValueError, match="`ids` must be integers"):
         make()({"user": tf.constant([1.0]), "movie": tf.constant([1])})

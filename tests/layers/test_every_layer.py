@@ -256,7 +256,16 @@ def test_exported_model_computes_the_same(case: LayerCase, tmp_path: Any) -> Non
     assert_close(run_in_session(path, case), expected, tolerance)
 
 
-if is_legacy:  # Keras 3 has no such format
+if is_legacy:  # Keras 3 has no such formats
+
+    @every_case
+    def test_h5_file_round_trip(case: LayerCase, tmp_path: Any) -> None:
+        model = trained_model(case)
+        model.save_weights(tmp_path / "weights.h5", save_format="h5")
+        other = case.functional_model(case.make())
+        other.load_weights(tmp_path / "weights.h5")
+        for loaded, saved in zip(other.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(loaded, saved)
 
     @every_case
     def test_saved_model_of_legacy_keras(case: LayerCase, tmp_path: Any) -> None:

@@ -178,6 +178,41 @@ def test_balanced_head() -> None:
     assert_results(index(queries()), expected_top_k(scores, STRINGS, 7))
 
 
+def test_an_index_from_before_its_head_was_balanced_is_refused() -> None:
+    head = make_head(balanced=True)
+    index = empty_index(head).index(STRINGS)
+    query = tf.function(lambda x: index(x))
+    head.balance(STRINGS)
+    for use in (
+        lambda: index(queries()),
+        lambda: query(queries()),
+        lambda: index.query_with_exclusions(queries(1), tf.constant([["a"]])),
+        lambda: index.add(["new"]),
+        lambda: index.remove(STRINGS[:1]),
+    ):
+        with pytest.raises(ValueError, match=r"the head was balanced.* Call `index`"):
+            use()
+    scores = all_scores(head, queries(), STRINGS)
+    assert_results(index.index(STRINGS)(queries()), expected_top_k(scores, STRINGS, 7))
+
+
+def test_an_index_from_before_its_head_was_loaded_is_refused(tmp_path: Path) -> None:
+    trained, head = make_head(balanced=True), make_head(balanced=True)
+    trained.balance(STRINGS)
+    path = tf.train.Checkpoint(head=trained).save(tmp_path / "head")
+    index = empty_index(head).index(STRINGS)
+    index(queries())
+    tf.train.Checkpoint(head=head).restore(path).assert_consumed()
+    with pytest.raises(ValueError, match="its weights were loaded"):
+        index(queries())
+    # Where both are loaded, they fit.
+    both = tf.train.Checkpoint(index=empty_index(trained).index(STRINGS))
+    path = both.save(tmp_path / "index")
+    tf.train.Checkpoint(index=index).restore(path).assert_consumed()
+    scores = all_scores(trained, queries(), STRINGS)
+    assert_results(index(queries()), expected_top_k(scores, STRINGS, 7))
+
+
 def test_mixed_precision_head() -> None:
     """Scores are float32 numbers made of the head's bfloat16 logits."""
     head = make_head(dtype="mixed_bfloat16")
@@ -257,6 +292,18 @@ def test_query_before_index() -> None:
     ):
         with pytest.raises(ValueError, match=r"call `index` or\s+`index_from_dataset`"):
             ask()
+
+
+@pytest.mark.parametrize(
+    "k", [np.int64(3), np.int32(3), tf.constant(3), tf.constant(3, tf.int64)]
+)
+def test_k_of_every_integer_type(k: Any) -> None:
+    index, exclusions = make_index(), tf.constant([["item 1"]] * 5)
+    assert_same(index(queries(), k=k), index(queries(), k=3))
+    assert_same(
+        index.query_with_exclusions(queries(), exclusions, k=k),
+        index.query_with_exclusions(queries(), exclusions, k=3),
+    )
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, "3"])
@@ -648,6 +695,22 @@ def test_keras_file_of_an_index_of_nothing(tmp_path: Path) -> None:
     index.build((None, DIM))
     index.save(tmp_path / "index.keras")
     loaded = keras.models.load_model(tmp_path / "index.keras")
+    assert_same(loaded.index(STRINGS)(queries()), index.index(STRINGS)(queries()))
+
+
+@pytest.mark.parametrize("identifier_dtype", [None, "string", "int64"])
+@pytest.mark.parametrize("dtype", ["string", "int64"])
+def test_weights_file_of_an_index_of_nothing(
+    identifier_dtype: str | None, dtype: str, tmp_path: Path
+) -> None:
+    index = empty_index(identifier_dtype=identifier_dtype)
+    index.build((None, DIM))
+    index.save_weights(tmp_path / "index.weights.h5")
+    loaded = make_index(dtype)
+    loaded.build((None, DIM))
+    loaded.load_weights(tmp_path / "index.weights.h5")
+    with pytest.raises(ValueError, match="has no classes yet"):
+        loaded(queries())
     assert_same(loaded.index(STRINGS)(queries()), index.index(STRINGS)(queries()))
 
 

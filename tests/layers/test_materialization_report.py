@@ -105,3 +105,11 @@ def test_wrong_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         layer.materialization_report(**arguments)
+
+
+def test_layer_with_side_features_needs_counts() -> None:
+    layer = DeepHashEmbedding(4, hidden_dim=8, num_hidden_layers=1, num_hashes=8)
+    layer(tf.constant([1]), side_features=tf.ones([1, 2]), training=False)
+    with pytest.raises(ValueError, match="side features, of which the layer has 2 "):
+        layer.materialization_report(ids=[1, 1, 2])
+    assert layer.materialization_report(counts=[2, 1]).num_ids == 2

@@ -275,6 +275,19 @@ def test_side_features(dtype: str) -> None:
     )
 
 
+def test_padding_may_be_among_the_ids_with_side_features() -> None:
+    layer = DeepHashEmbedding(
+        4, hidden_dim=8, num_hidden_layers=2, num_hashes=32, mask_value=0
+    )
+    ids, side = tf.constant([0, 1, 2]), tf.constant([[1.0], [2.0], [3.0]])
+    expected = layer(ids, side_features=side, training=False)
+    served = layer.materialize(ids, side_features=side)
+    assert served.num_rows == 3
+    np.testing.assert_allclose(served(ids, side_features=side), expected, atol=1e-6)
+    # Given or not, it has a row.
+    assert layer.materialize(ids[1:], side_features=side[1:]).num_rows == 3
+
+
 def test_side_features_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="0 numbers per id"):
         make().materialize(KNOWN)(MIXED, side_features=tf.ones([9, 2]))

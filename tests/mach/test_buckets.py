@@ -150,6 +150,17 @@ def test_balanced_buckets_of_weighted_classes() -> None:
         assert light.max() <= weights.sum() / 50 + weights[100:].max()
 
 
+def test_balanced_buckets_where_the_class_of_the_largest_hash_is_the_heaviest() -> None:
+    """What begins above the last hash value is empty, and nothing else is moved."""
+    classes = np.arange(100)
+    last = mach.bucket_ids(classes, 2**31 - 1, 1).numpy()[:, 0].argmax()
+    weights = np.where(classes == last, 100.0, 1.0)
+    boundaries = mach.balanced_boundaries(classes, 4, 1, weights=weights)
+    buckets = mach.bucket_ids(classes, 4, 1, boundaries=boundaries).numpy()[:, 0]
+    # The total is 199; a bucket ends with the class that takes it past a fourth.
+    assert np.bincount(buckets, weights, minlength=4).tolist() == [50, 149, 0, 0]
+
+
 def test_balanced_buckets_keep_the_order_of_the_hashes() -> None:
     """Boundaries cut what equal parts cut, so new classes have buckets too."""
     boundaries = mach.balanced_boundaries(np.arange(500), 10, 2)

@@ -85,7 +85,7 @@ def test_variance_of_the_hashes_in_use() -> None:
 def meets(
     k: int, r: int, b: int, delta: float, others: float, max_variance: float
 ) -> bool:
-    if Fraction(k * (k - 1), 2 * b**r) > Fraction(delta):
+    if min(1, Fraction(k * (k - 1), 2 * b**r)) > Fraction(delta):
         return False
     return others / (r * (b - 1)) <= max_variance
 
@@ -93,7 +93,7 @@ def meets(
 GRID = [
     {"k": k, "delta": delta, "snr": snr}
     for k in (10, 159, 983, 5000)
-    for delta in (0.5, 0.01, 1e-6)
+    for delta in (1.0, 0.5, 0.01, 1e-6)
     for snr in (None, 2.0, 10.0)
 ]
 

@@ -132,6 +132,37 @@ def test_changed_hashes_are_refused(
     assert export(model(**after), tmp_path, allow_changed_hashes=True).name == "4"
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (layers.BloomEmbedding, {"num_buckets": 50}),
+        (layers.HashingTrickEmbedding, {"num_buckets": 50}),
+        (layers.DoubleHashEmbedding, {"num_buckets": 50}),
+        (layers.HashEmbedding, {"num_buckets": 50}),
+    ],
+)
+@pytest.mark.parametrize("as_encoding", [False, True])
+def test_changed_hashes_of_rows_are_refused(
+    kind: Any, arguments: dict[str, Any], as_encoding: bool, tmp_path: Path
+) -> None:
+    def layer(seed: int) -> Any:
+        made = kind(4, **arguments, seed=seed)
+        if as_encoding:
+            made = layers.DeepHashEmbedding(
+                4, hidden_dim=8, num_hidden_layers=1, encoding=made
+            )
+        made(USERS, training=False)
+        return made
+
+    def export_anew(seed: int) -> Path:
+        return export(layer(seed), tmp_path, USERS, allow_untrained=True)
+
+    assert export_anew(seed=0).name == "1"
+    assert export_anew(seed=0).name == "2"
+    with pytest.raises(ValueError, match="seed was 0 and is 1"):
+        export_anew(seed=1)
+
+
 def test_a_new_catalogue_is_no_change(tmp_path: Path) -> None:
     head = layers.MACHHead(5, 2, embedding_dim=4)
     index = MACH(head, k=2, method="score_all").index(MOVIES)

@@ -191,8 +191,8 @@ def _changes(trained: EmbeddingNetwork) -> dict[str, Any]:
     """Returns the arguments that differ in the inference form."""
     if trained.input_dim is None:
         raise ValueError(
-            "`inference_form` copies the weights of a layer, which this one does not "
-            "have yet. Train it, load it, or call it on some ids first."
+            "The layer has no weights yet to make a form for serving of. Train it, "
+            "load it, or call it on some ids first."
         )
     denses = [getattr(trained, f"hidden_{i}") for i in range(trained.num_hidden_layers)]
     return {

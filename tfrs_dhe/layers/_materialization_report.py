@@ -86,6 +86,13 @@ def report(
             "The traffic is given either by `ids`, one for each occurrence, or by "
             f"`counts`, how often each occurs. Received: {received}."
         )
+    if network is not None and network.num_side_features:
+        raise ValueError(
+            "Errors of rows cannot be measured from `ids` alone where embeddings "
+            "depend on side features, of which the layer has "
+            f"{network.num_side_features} per id. Give `counts`, how often each id "
+            "occurs."
+        )
     keys, counts = (None, _checked(counts)) if ids is None else _count(ids)
     order = np.argsort(-counts, kind="stable")
     reached = np.cumsum(counts[order])

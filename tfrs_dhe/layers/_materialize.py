@@ -50,8 +50,10 @@ def materialize(
         raise ValueError("`ids` must be at least one. Received none.")
     features = _feature_rows(network, ids, side_features)
     if layer.mask_value is not None:  # which all lists look up
-        flat_ids = tf.concat([flat_ids, [tf.cast(layer.mask_value, ids.dtype)]], axis=0)
-        features = np.pad(features, [(0, 1), (0, 0)])
+        padding = tf.cast(layer.mask_value, ids.dtype)
+        if not tf.reduce_any(flat_ids == padding):
+            flat_ids = tf.concat([flat_ids, [padding]], axis=0)
+            features = np.pad(features, [(0, 1), (0, 0)])
     keys, first, inverse = np.unique(
         keys_of(flat_ids), return_index=True, return_inverse=True
     )

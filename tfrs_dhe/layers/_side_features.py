@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe.layers._ragged import flat_values
+
 
 def side_feature_rows(side_features: Any, ids: tf.Tensor, dtype: str) -> tf.Tensor:
     """Returns side features as rows [n, s], in the order of the flattened ids.
@@ -21,8 +23,8 @@ def side_feature_rows(side_features: Any, ids: tf.Tensor, dtype: str) -> tf.Tens
 
     Raises:
       ValueError: If a feature is not numeric or its shape does not fit the ids.
-      InvalidArgumentError: When run, if a feature is NaN or infinite. (XLA does
-        not run the check; there a NaN comes out as NaN.)
+      InvalidArgumentError: When run, if a feature is NaN or infinite, or is so in
+        the type. (XLA does not run the check; there a NaN comes out as NaN.)
     """
     if isinstance(side_features, Mapping):
         named = {
@@ -43,7 +45,8 @@ def _rows(name: str, feature: Any, ids: tf.Tensor, dtype: str) -> tf.Tensor:
     if feature is None:
         raise ValueError(f"`{name}` is None; leave it out instead.")
     if isinstance(ids, tf.RaggedTensor) or isinstance(feature, tf.RaggedTensor):
-        ids, feature = _flat_values(name, ids, feature)
+        feature = flat_values(name, feature, "the ids", ids)
+        ids = ids.flat_values
     feature = tf.convert_to_tensor(feature)
     if not (feature.dtype.is_floating or feature.dtype.is_integer) and (
         feature.dtype != tf.bool
@@ -65,25 +68,9 @@ def _rows(name: str, feature: Any, ids: tf.Tensor, dtype: str) -> tf.Tensor:
             f"The last dimension of `{name}` must be known. Received shape "
             f"{feature.shape}."
         )
-    if feature.dtype.is_floating:
-        feature = tf.debugging.check_numerics(
-            feature, f"`{name}` must be finite numbers. Received NaN or infinity"
-        )
-    return tf.cast(tf.reshape(feature, [-1, width]), dtype)
-
-
-def _flat_values(
-    name: str, ids: tf.Tensor, feature: Any
-) -> tuple[tf.Tensor, tf.Tensor]:
-    if not isinstance(ids, tf.RaggedTensor) or not isinstance(feature, tf.RaggedTensor):
-        raise ValueError(
-            f"`{name}` and the ids must both be dense, or both ragged with the same "
-            f"row lengths. Received: ids {type(ids).__name__}, feature "
-            f"{type(feature).__name__} of shape {feature.shape}."
-        )
-    message = f"`{name}` and the ids have different row lengths."
-    # A feature may have uniform inner dimensions that the ids do not have.
-    splits = zip(ids.nested_row_splits, feature.nested_row_splits, strict=False)
-    checks = [tf.debugging.assert_equal(a, b, message) for a, b in splits]
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        return ids.flat_values, tf.identity(feature.flat_values)
+    # After the cast, which makes infinities of what is beyond a smaller type.
+    return tf.debugging.check_numerics(
+        tf.cast(tf.reshape(feature, [-1, width]), dtype),
+        f"`{name}` must be finite numbers in {dtype}. Received NaN, infinity, or "
+        "numbers beyond that type",
+    )

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compact_rows, _materialize, _tables
+from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._key_index import find_sorted
@@ -177,6 +178,8 @@ class DedicatedRowsEmbedding(IdLayer):
         computed = self.embedding(
             tf.gather(flat.ids, places[:, 0]), training=training, **features
         )
+        # The network may have another policy, or a serving form of it.
+        computed = tf.cast(computed, rows.dtype)
         outputs = tf.tensor_scatter_nd_update(rows, places, computed)
         outputs.set_shape([None, self.output_dim])
         return flat.restore(outputs)
@@ -249,7 +252,8 @@ class DedicatedRowsEmbedding(IdLayer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds rows and network when a saved model is loaded."""
         if not self.embedding.network.built:
-            self.embedding.build_from_config(config)
+            with named_after(self.embedding):
+                self.embedding.build_from_config(config)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe._keras import keras
+from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._rows import as_id_tensor, rows_of
 from tfrs_dhe.layers._side_features import side_feature_rows
@@ -317,7 +318,7 @@ class DeepHashEmbedding(IdLayer):
 
         Raises:
           ValueError: If there is no traffic, arguments do not fit, or ids are given
-            and the layer has not been built.
+            and the layer has not been built or takes side features.
         """
         # It computes rows by the inference form.
         from tfrs_dhe.layers import _materialization_report
@@ -344,8 +345,10 @@ class DeepHashEmbedding(IdLayer):
         """Builds encoding and network when a saved model is loaded."""
         if config.get("input_dim") is not None:
             if not self.encoding.built:
-                self.encoding.build((None,))
-            self.network.build((None, config["input_dim"]))
+                with named_after(self.encoding):
+                    self.encoding.build((None,))
+            with named_after(self.network):
+                self.network.build((None, config["input_dim"]))
             self.built = True
 
     def get_config(self) -> dict[str, Any]:

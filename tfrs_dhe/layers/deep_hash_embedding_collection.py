@@ -10,6 +10,7 @@ from tfrs_dhe import hashing
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
 from tfrs_dhe.layers import _arguments
+from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._rows import as_id_tensor, rows_of
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
@@ -62,8 +63,8 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
     Output shape: dict with the same keys, of floats [..., output_dim].
 
     Raises:
-      ValueError: If the names are empty or repeat, if the keys of the input are
-        not the feature names, if an `encoding` is given, or whatever
+      ValueError: If the names are empty, repeat or are "names", if the keys of the
+        input are not the feature names, if an `encoding` is given, or whatever
         `DeepHashEmbedding` raises.
 
     References:
@@ -95,6 +96,12 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
             raise ValueError(
                 "`feature_names` must be a list of one or more different names. "
                 f"Received: {feature_names!r}."
+            )
+        if "names" in names:
+            raise ValueError(
+                "`feature_names` must not have 'names': the layer of a feature is the "
+                "attribute `feature_<name>`, and that one is taken. Rename it in the "
+                f"dict that is embedded. Received: {names}."
             )
         self.feature_names = names
         self.output_dim = _arguments.check_positive_integer("output_dim", output_dim)
@@ -179,7 +186,7 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
             received = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs)
             raise ValueError(
                 "The input must be a dict with one entry for each of "
-                f"`feature_names`={self.feature_names}. Received: {received}."
+                f"`feature_names`={list(self.feature_names)}. Received: {received}."
             )
 
     def _embedding(self, name: str) -> DeepHashEmbedding:
@@ -214,7 +221,8 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
         for name in self.feature_names:
             layer = self._embedding(name)
             if not layer.built:
-                layer.build_from_config({"input_dim": layer.encoding_dim})
+                with named_after(layer):
+                    layer.build_from_config({"input_dim": layer.encoding_dim})
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:

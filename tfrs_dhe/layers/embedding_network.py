@@ -8,10 +8,12 @@ import tensorflow as tf
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compiled_normalization, _specs, _tape
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
+from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._compiled_activation import compiled_mish
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._mish import mish
 from tfrs_dhe.layers._parameter_budget import NetworkShape
+from tfrs_dhe.layers._ragged import flat_values
 
 NORMALIZATIONS = ("batch", "layer", None)
 ORDERS = ("normalize_then_activate", "activate_then_normalize")
@@ -99,7 +101,9 @@ class EmbeddingNetwork(keras.layers.Layer):
         momentum: float = 0.99,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Keras 3 would cast every argument to the compute dtype, weights of rows among
+        # them, and half precision does not hold their counts. `call` casts its input.
+        super().__init__(autocast=False, **kwargs)
         self.output_dim = _arguments.check_positive_integer("output_dim", output_dim)
         self.num_hidden_layers = _arguments.check_positive_integer(
             "num_hidden_layers", num_hidden_layers
@@ -148,7 +152,8 @@ class EmbeddingNetwork(keras.layers.Layer):
         return int(self.hidden_0.kernel.shape[0]) if self.built else None
 
     def _add(self, layer: Any, input_dim: int) -> None:
-        layer.build((None, input_dim))
+        with named_after(layer):
+            layer.build((None, input_dim))
         # An attribute each: a TensorFlow checkpoint of a Keras 3 layer silently
         # leaves out layers that are held in a list.
         setattr(self, layer.name, layer)
@@ -202,20 +207,27 @@ class EmbeddingNetwork(keras.layers.Layer):
         """Returns the embeddings of encodings.
 
         Args:
-          inputs: [..., input_dim].
+          inputs: [..., input_dim], dense or ragged.
           training: Whether batch normalization uses and learns the batch's
             statistics.
           row_weights: [...], how often each row counts in the statistics of
-            batch normalization; None counts each once.
-          mask: tf.bool [...], false for padding, which then does not count.
+            batch normalization; None counts each once. Ragged if the inputs are.
+          mask: tf.bool [...], false for padding, which then does not count. Ragged
+            if the inputs are.
 
         Returns:
           [..., output_dim].
         """
         if isinstance(inputs, tf.RaggedTensor):
-            return inputs.with_flat_values(
-                self.call(inputs.flat_values, training=training)
-            )
+            of_rows = {
+                name: value
+                if value is None
+                else flat_values(name, value, "the inputs", inputs)
+                for name, value in (("row_weights", row_weights), ("mask", mask))
+            }
+            outputs = self.call(inputs.flat_values, training, **of_rows)
+            return inputs.with_flat_values(outputs)
+        inputs = tf.cast(inputs, self.compute_dtype)
         learns_statistics = self.normalization == "batch" and self.trainable
         if learns_statistics and training is None and _tape.is_recording():
             raise ValueError(_TRAP.format(name=type(self).__name__))

@@ -117,8 +117,9 @@ def bucket_ids(
     )
     if boundaries is None:
         return hashes - 1
-    boundaries = tf.cast(boundaries, tf.int32)
-    flat = tf.transpose(tf.reshape(hashes, [-1, len(held)]))
+    # The last boundaries may be 2^31, above every hash.
+    boundaries = tf.cast(boundaries, tf.int64)
+    flat = tf.cast(tf.transpose(tf.reshape(hashes, [-1, len(held)])), tf.int64)
     buckets = tf.searchsorted(boundaries, flat, side="right")
     return tf.reshape(tf.transpose(buckets), tf.shape(hashes))
 

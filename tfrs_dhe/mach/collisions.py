@@ -141,6 +141,8 @@ def repetitions_needed(num_classes: int, num_buckets: int, probability: float) -
     Returns:
       R, at most that of the paper's formula.
     """
+    if probability >= 1:
+        return 1  # The union bound is never above it.
     pairs = math.comb(num_classes, 2)
     return _smallest_power(num_buckets, pairs / Fraction(probability))
 
@@ -156,6 +158,8 @@ def buckets_needed(num_classes: int, num_repetitions: int, probability: float) -
     Returns:
       B.
     """
+    if probability >= 1:
+        return 2  # The union bound is never above it.
     codes = math.ceil(math.comb(num_classes, 2) / Fraction(probability))
     low, high = 1, 1 << (codes.bit_length() // num_repetitions + 1)
     while high - low > 1:

@@ -39,8 +39,8 @@ def write_configs(
 
     ```
     tensorflow_model_server --port=8500 --rest_api_port=8501 \
-        --model_config_file=BASE/models.config \\
-        --monitoring_config_file=BASE/monitoring.config \\
+        --model_config_file=BASE/models.config \
+        --monitoring_config_file=BASE/monitoring.config \
         --enable_batching --batching_parameters_file=BASE/batching.config
     ```
 

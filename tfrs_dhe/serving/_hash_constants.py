@@ -29,6 +29,14 @@ _CONSTANTS: dict[type, tuple[tuple[str, ...], str | None]] = {
         ("num_buckets", "num_repetitions", "repetitions", "seed", "balanced"),
         "boundaries",
     ),
+    # HashingTrickEmbedding is one of them.
+    layers.BloomEmbedding: (("num_buckets", "num_hashes", "signed", "seed"), None),
+    layers.DoubleHashEmbedding: (("num_buckets", "seed"), None),
+    layers.HashEmbedding: (
+        ("num_buckets", "num_hashes", "num_importance_rows", "seed"),
+        None,
+    ),
+    layers.UnifiedEmbedding: (("num_buckets", "num_chunks", "num_tables"), None),
     layers.FeatureHashing: (("num_bins", "num_hashes", "signed", "seed"), None),
     layers.LocalitySensitiveHash: (("num_bits", "seed"), "hyperplanes"),
 }

@@ -135,6 +135,20 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         if self.partner_buckets is not None:
             self.partner_buckets.assign(partners)
 
+    def clear(self) -> None:
+        """Takes all classes out, and forgets the dtype of the identifiers."""
+        self._dtype.assign(0)
+        for table in (
+            self._strings,
+            self._integers,
+            self.buckets,
+            self.members,
+            self.partner_buckets,
+        ):
+            if table is not None:
+                table.assign(tf.zeros([*table.shape[:-1], 0], table.dtype))
+        self.offsets.assign(tf.zeros_like(self.offsets))
+
     def save(self, store: MutableMapping[str, Any]) -> None:
         """Writes arrays of numbers from which `load` makes the same tables."""
         dtype = self._dtype.numpy()
@@ -150,17 +164,22 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
             store["integers"] = self._integers.numpy()
 
     def load(self, store: Mapping[str, Any]) -> None:
-        """Takes over what `save` wrote."""
+        """Takes over what `save` wrote, if only that there are no classes."""
         number = int(np.asarray(store["dtype"]))
         if not number:
+            self.clear()
             return
         dtype = tf.as_dtype(number)
         if dtype == tf.string:
             data = np.asarray(store["bytes"]).tobytes()
-            ends = np.cumsum(np.asarray(store["lengths"])).tolist()
-            starts = [0, *ends[:-1]]
+            lengths = np.asarray(store["lengths"], np.int64)
+            ends = np.cumsum(lengths)
             identifiers = tf.constant(
-                [data[start:end] for start, end in zip(starts, ends, strict=True)]
+                [
+                    data[start:end]
+                    for start, end in zip(ends - lengths, ends, strict=True)
+                ],
+                tf.string,
             )
         else:
             identifiers = tf.cast(np.asarray(store["integers"]), dtype)

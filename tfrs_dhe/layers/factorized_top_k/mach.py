@@ -16,6 +16,7 @@ from tfrs_dhe.layers.factorized_top_k import (
     _indistinguishable,
     _tables,
 )
+from tfrs_dhe.layers.factorized_top_k._staleness import BoundariesWatch
 from tfrs_dhe.layers.factorized_top_k._top_k import TopK
 from tfrs_dhe.mach import aggregation as aggregations
 from tfrs_dhe.mach import decoding
@@ -131,6 +132,7 @@ class MACH(TopK):
             identifier_dtype,
             keeps_partners=not compact and aggregation in decoding.BY_PAIRS,
         )
+        self._watch = BoundariesWatch(head)
         if is_legacy:
             # A model of legacy Keras with a `build` of its own cannot be part of
             # another one before it is built, and this one need not be.
@@ -150,9 +152,14 @@ class MACH(TopK):
 
         `index(identifiers)`, or, as indexes of embeddings are called,
         `index(candidates, identifiers)`; the embeddings are not used. Buckets are
-        taken from the head as it is, so `MACHHead.balance` goes before.
+        taken from the head as it is, so `MACHHead.balance`, and loading the weights of
+        a balanced head, go before: to query or change an index after is an error.
 
         Warns if identifiers cannot be told apart; see `indistinguishable`.
+
+        While it runs, and `add` and `remove` alike, no other thread may query this
+        index: it would find new buckets with old identifiers, and wrong answers.
+        What is served is an export, which does not change.
 
         Args:
           candidates: The identifiers: distinct strings or integers [K], a tensor,
@@ -209,7 +216,8 @@ class MACH(TopK):
         """Adds classes, after those that are there; nothing is trained.
 
         The head has scores for their buckets already. Time goes with the size of
-        the whole index, so classes are best added many at a time.
+        the whole index, so classes are best added many at a time. No other thread
+        may query the index meanwhile; see `index`.
 
         Args:
           ids: Distinct strings or integers [n], as in the index.
@@ -241,7 +249,7 @@ class MACH(TopK):
         """Removes classes; nothing is trained.
 
         Time goes with the size of the whole index, so classes are best removed
-        many at a time.
+        many at a time. No other thread may query the index meanwhile; see `index`.
 
         Args:
           ids: Distinct strings or integers [n], as in the index.
@@ -458,8 +466,8 @@ class MACH(TopK):
         """Returns k, or the constructor's where it is None."""
         if k is None:
             return self._k
-        if tf.is_tensor(k):
-            return k
+        if tf.is_tensor(k) and k.dtype.is_integer:
+            return tf.cast(k, tf.int32)
         return _arguments.check_positive_integer("k", k)
 
     def _require_index(self) -> None:
@@ -469,6 +477,12 @@ class MACH(TopK):
             raise ValueError(
                 f"{self.name} has no classes yet: call `index` or "
                 "`index_from_dataset` first, or restore a checkpoint of an index."
+            )
+        if self._watch.is_stale(self._tables):
+            raise ValueError(
+                f"The classes of {self.name} are not in the buckets that its head has "
+                "for them now: the head was balanced, or its weights were loaded, "
+                "after `index` was called. Call `index` again."
             )
 
     def _checked_table(self, identifiers: tf.Tensor) -> np.ndarray:
