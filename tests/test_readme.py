@@ -23,7 +23,7 @@ def test_program_runs_and_its_model_is_served(
     assert program.count("epochs=5") == 1
     program = program.replace(folder, path).replace("epochs=5", "epochs=1")
     if model == "MovieModel":
-        # "In the program above".
+        # "After the first program".
         (serving,) = (block for block in blocks if "serving.verify(" in block)
         program += serving.replace("/tmp/served/movies", f"{path}/served")
     program += "\nprint('ANSWER', movies.shape)"

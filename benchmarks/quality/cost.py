@@ -32,6 +32,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 sys.path.append(str(Path(__file__).parents[1] / "speed"))
 
 import numpy as np
+import served
 from data import SYNTHETIC, load
 from grid import ONE_SIZE, Run
 from methods import METHODS
@@ -97,7 +98,7 @@ def measure(run, data, steps, seconds):
         name: {
             "method": name,
             "share": run.share,
-            "parameters": users.count_params() + items.count_params(),
+            "parameters": sum(map(served.num_parameters, (users, items))),
             "step_cpu_seconds": step if name == run.method else None,
             "latency_seconds": {},
         }

@@ -126,21 +126,19 @@ class Method:
 
     Attributes:
       make: From distinct ids, the most frequent first, a share and a seed to a layer.
-      has_dictionary: Whether it has a key for each id.
       takes_features: Whether its calls take side features.
     """
 
     make: Callable
-    has_dictionary: bool = False
     takes_features: bool = False
 
 
 METHODS = {
-    "table": Method(_table, has_dictionary=True),
-    "table_trained_unknown": Method(_table_for_frequent, has_dictionary=True),
-    "narrow_table": Method(_narrow_table, has_dictionary=True),
-    "frequent_rows": Method(_frequent_rows, has_dictionary=True),
-    "compositional": Method(_compositional, has_dictionary=True),
+    "table": Method(_table),
+    "table_trained_unknown": Method(_table_for_frequent),
+    "narrow_table": Method(_narrow_table),
+    "frequent_rows": Method(_frequent_rows),
+    "compositional": Method(_compositional),
     "hashing_trick": Method(_hashed(layers.HashingTrickEmbedding)),
     "signed_hashing_trick": Method(_hashed(layers.HashingTrickEmbedding, signed=True)),
     "bloom": Method(_hashed(layers.BloomEmbedding)),
@@ -150,8 +148,8 @@ METHODS = {
     "deep_hash": Method(_deep_hash, takes_features=True),
     "deep_bloom": Method(_deep_bloom, takes_features=True),
     # Side features go through the network of new items, or beside all embeddings.
-    "dedicated": Method(_dedicated, has_dictionary=True, takes_features=True),
-    "dedicated_beside": Method(_dedicated, has_dictionary=True),
+    "dedicated": Method(_dedicated, takes_features=True),
+    "dedicated_beside": Method(_dedicated),
 }
 #: The studies of one of the methods.
 STUDIED = {
@@ -160,10 +158,8 @@ STUDIED = {
 }
 #: Of the study of training on (`stream.py`) alone.
 STREAMED = {
-    "growing_table": Method(_growing_table, has_dictionary=True),
-    "growing_table_trained_unknown": Method(
-        _growing_table_trained_unknown, has_dictionary=True
-    ),
+    "growing_table": Method(_growing_table),
+    "growing_table_trained_unknown": Method(_growing_table_trained_unknown),
 }
 #: What the name of a method ends in if it is given the side features of items.
 FEATURES = "+features"

@@ -5,24 +5,41 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from tfrs_dhe.layers import _compact_rows
+from tfrs_dhe.layers import DenseHashEncoding, _compact_rows
 
 #: A dictionary's share of an id: a key of 64 bits in a sorted list, the smallest form
 #: that rows are found by.
 BYTES_PER_KEY = 8
+#: Of a multiply-shift function: a, a' and b, of 64 bits. They are constants of a graph;
+#: those of a layer that hashes a few times only are not counted.
+BYTES_PER_HASH = 24
 #: Rounded after training.
 ROW_DTYPES = ("int8", "int4")
 
 
-def num_bytes(layer, num_keys, row_dtype):
+def num_keys(layer):
+    """Returns how many ids the dictionary of a layer has, 0 if it has none."""
+    parts = (layer, *layer.submodules)
+    ids = sum(len(part.vocabulary) for part in parts if hasattr(part, "vocabulary"))
+    return ids + sum(w.shape[0] for w in layer.weights if w.dtype == tf.int64)
+
+
+def num_parameters(layer):
+    """Returns how many numbers of a layer are learned; keys are not."""
+    return sum(int(np.prod(w.shape)) for w in layer.weights if w.dtype != tf.int64)
+
+
+def num_bytes(layer, row_dtype):
     """Returns the bytes of a layer as it is served.
 
     Args:
       layer: A layer that is built.
-      num_keys: How many ids its dictionary has, 0 if it has none.
       row_dtype: Of tables; all else is float32.
     """
-    total = num_keys * BYTES_PER_KEY
+    total = num_keys(layer) * BYTES_PER_KEY
+    for part in layer.submodules:
+        if isinstance(part, DenseHashEncoding):
+            total += part.num_hashes * BYTES_PER_HASH
     for weight in layer.weights:
         shape = weight.shape
         if weight.dtype == tf.int64:

@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
+import served
 from data import SPLIT_SEED, Data, Pairs, read_movietweetings, with_negatives
 from grid import ONE_SIZE, Run
 from growing_table import GrowingTable
@@ -135,7 +136,7 @@ def measure(run, stream, report=print):
 def _num_parameters(layer):
     if isinstance(layer, GrowingTable):
         return layer.num_rows * layer.output_dim
-    return layer.count_params()
+    return served.num_parameters(layer)
 
 
 def settings_of(method, share):

@@ -54,8 +54,6 @@ class Trainer:
 
     Attributes:
       model: The `Ranker`.
-      has_dictionary: Whether its layers have a key for each id.
-      num_known: Users and items that a dictionary has.
       learning_rate: A number, or a schedule from steps.
 
     Raises:
@@ -68,13 +66,11 @@ class Trainer:
         user_counts, item_counts = data.training_counts()
         self._user_keys, self._item_keys = _keys(data.user_ids), _keys(data.item_ids)
         method, uses_features = methods.parse(run.method)
-        self.has_dictionary = method.has_dictionary
         num_features = data.item_features.shape[1] if uses_features else 0
         if uses_features and not num_features:
             raise ValueError(f"{run.data} has no side features for {run.method}.")
         self._item_features = data.item_features[:, :num_features]
         known_users, known_items = _known(data)
-        self.num_known = (len(known_users), len(known_items))
         item_layer = method.make(
             _by_frequency(self._item_keys, item_counts, known_items),
             run.share,

@@ -193,18 +193,16 @@ def train(run, data, report=print):
         validation = distill(run, data, teacher, trainer, report)
     else:
         validation = fit(run, data, trainer, report, teacher)
-    num_keys = trainer.num_known if trainer.has_dictionary else (0, 0)
     users, items = trainer.layers
     return {
         "parameters": {
-            "users": users.count_params(),
-            "items": items.count_params(),
+            "users": served.num_parameters(users),
+            "items": served.num_parameters(items),
             "full_table": OUTPUT_DIM * (len(data.user_ids) + len(data.item_ids)),
         },
         "bytes": {
             row_dtype: sum(
-                served.num_bytes(layer, count, row_dtype)
-                for layer, count in zip(trainer.layers, num_keys, strict=True)
+                served.num_bytes(layer, row_dtype) for layer in trainer.layers
             )
             for row_dtype in ("float32", *served.ROW_DTYPES)
         },

@@ -4,6 +4,7 @@ import dataclasses
 
 import data
 import means
+import methods
 import numpy as np
 import pytest
 import served
@@ -73,17 +74,31 @@ def test_bytes_as_served() -> None:
     table = layers.VocabularyEmbedding(32, ["a", "b", "c"])
     table(tf.constant(["a"]))
     # Rows of four, one for unknown ids; keys of three.
-    assert served.num_bytes(table, 3, "float32") == 4 * 32 * 4 + 3 * 8
-    assert served.num_bytes(table, 3, "int8") == 4 * (32 + 4) + 3 * 8
-    assert served.num_bytes(table, 3, "int4") == 4 * (16 + 4) + 3 * 8
+    assert served.num_bytes(table, "float32") == 4 * 32 * 4 + 3 * 8
+    assert served.num_bytes(table, "int8") == 4 * (32 + 4) + 3 * 8
+    assert served.num_bytes(table, "int4") == 4 * (16 + 4) + 3 * 8
     network = layers.DeepHashEmbedding(
         32, 5, num_hidden_layers=1, num_hashes=7, normalization=None
     )
     dedicated = layers.DedicatedRowsEmbedding(network, ["a", "b", "c"])
     dedicated(tf.constant(["a"]))
-    of_network = 4 * (7 * 5 + 5 + 5 * 32 + 32)
-    expected = 3 * (16 + 4) + 3 * 8 + of_network
-    assert served.num_bytes(dedicated, 3, "int4") == expected
+    of_network = 7 * 5 + 5 + 5 * 32 + 32
+    # Three numbers of 64 bits for each hash function.
+    expected = 3 * (16 + 4) + 3 * 8 + 4 * of_network + 7 * 3 * 8
+    assert served.num_bytes(dedicated, "int4") == expected
+    assert served.num_parameters(dedicated) == 3 * 32 + of_network
+
+
+def test_keys_are_those_of_ids_with_rows() -> None:
+    ids = [f"id {i}" for i in range(100)]
+    frequent = layers.VocabularyEmbedding(4, ids, parameter_budget=80)
+    for layer, count in (
+        (frequent, 19),  # and a row for all others
+        (layers.CompositionalEmbedding(4, ids), 100),
+        (methods.WithFeatures(frequent), 19),
+        (layers.HashEmbedding(4, num_buckets=20), 0),
+    ):
+        assert served.num_keys(layer) == count
 
 
 @pytest.mark.parametrize(("row_dtype", "largest"), [("int8", 127), ("int4", 7)])

@@ -365,6 +365,11 @@ def test_bad_side_features(side: Any, message: str) -> None:
         make()(tf.constant([1, 2]), side_features=side)
 
 
+def test_sparse_ids() -> None:
+    with pytest.raises(ValueError, match=r"`tf\.RaggedTensor\.from_sparse` makes"):
+        make()(tf.SparseTensor([[0, 0]], [1], [1, 1]), training=False)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_side_features_that_are_not_finite(value: float, in_graph: bool) -> None:

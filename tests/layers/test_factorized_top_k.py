@@ -393,6 +393,9 @@ def test_index_of_a_list_of_integers_is_int64() -> None:
     [
         ((np.zeros([3, 2], np.float32),), r"shape \(3, 2\) and no identifiers"),
         ((), "needs the identifiers"),
+        (([],), "`identifiers` must be at least one id"),
+        (({"a", "b"},), "a tensor, an array or a list"),
+        ((tf.data.Dataset.range(3),), "has to be collected"),
         (([0.5, 1.5],), "strings or integers. Received dtype float32"),
         (([[1, 2]],), r"shape \[num_classes\]. Received shape \(1, 2\)"),
         ((np.array([], np.int64),), r"at least one id.*\(0,\)"),
@@ -592,6 +595,7 @@ def test_exclusions_that_do_not_fit() -> None:
         (tf.constant([["a"]] * 5), "index, int64. Received dtype string"),
         (tf.constant([[1]] * 5), "index, int64. Received dtype int32"),
         (tf.constant([1] * 5, tf.int64), r"\[num_queries, num_exclusions\]"),
+        (tf.ragged.constant([[1]] * 5, tf.int64), "`exclusions` must be dense"),
     ):
         with pytest.raises(ValueError, match=message):
             index.query_with_exclusions(queries(), exclusions)

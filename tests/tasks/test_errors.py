@@ -57,6 +57,11 @@ def test_head_that_is_none() -> None:
     [
         ({}, {"candidate_embeddings": QUERIES}, r"task\(query_embeddings, candidate_"),
         ({}, {"candidate_ids": None}, "`candidate_ids` must be given"),
+        (
+            {"objective": "multilabel"},
+            {"candidate_ids": tf.SparseTensor([[0, 0]], ["a"], [2, 1])},
+            "`candidate_ids` must be dense or ragged",
+        ),
         ({}, {"query_embeddings": tf.ones([2, 2, 3])}, r"\[batch, d\].*\(2, 2, 3\)"),
         ({}, {"candidate_ids": IDS[:, tf.newaxis]}, r"\[batch\] for .*\(2, 1\)"),
         ({}, {"candidate_ids": tf.ones([2])}, "Received dtype float32"),

@@ -177,6 +177,13 @@ def test_an_index_of_another_head_is_refused() -> None:
         MACHRetrieval(MACHHead(40, 3), metrics=metric)
 
 
+def test_an_index_with_a_query_model_is_refused() -> None:
+    head = MACHHead(40, 3)
+    index = MACH(head, keras.layers.Dense(3)).index(CATALOGUE)
+    with pytest.raises(ValueError, match="an index of the head alone"):
+        MACHRetrieval(head, metrics=tfrs.metrics.FactorizedTopK(index))
+
+
 def test_score_based_evaluation_is_never_asked_for() -> None:
     """An index that is not exact refuses it, and so no test above took it."""
     metric = top_k(perfect_head())

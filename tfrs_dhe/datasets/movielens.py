@@ -122,10 +122,10 @@ def _import_tfds() -> ModuleType:
         import tensorflow_datasets
     except ImportError as error:
         raise ImportError(
-            "Downloading MovieLens needs tensorflow-datasets, which could not be "
-            f"imported: {error}. Install it with `pip install tensorflow-datasets "
-            "importlib_resources`, or pass `data_dir`, a folder of MovieLens's "
-            "files."
+            "Downloading MovieLens needs tensorflow-datasets and importlib_resources. "
+            f"Of these could not be imported: {error}. Install them with `pip install "
+            "tensorflow-datasets importlib_resources`, or pass `data_dir`, a folder of "
+            "MovieLens's files."
         ) from error
     return tensorflow_datasets
 

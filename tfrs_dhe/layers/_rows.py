@@ -1,6 +1,6 @@
 """Ids of any shape as a list of rows for a network, and embeddings back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,12 @@ class FlatIds:
 
 
 def as_id_tensor(ids: Any) -> tf.Tensor | tf.RaggedTensor:
-    """Returns ids as a tensor, dense or ragged; raises a ValueError for None."""
-    if ids is None:
+    """Returns ids as a tensor, dense or ragged; raises a ValueError for others."""
+    if ids is None or isinstance(ids, tf.SparseTensor | Mapping):
         raise ValueError(
-            "`ids` must be a tensor of strings or integers. Received: None."
+            f"`ids` must be a tensor of strings or integers. Received: {ids!r}. "
+            "`tf.RaggedTensor.from_sparse` makes a sparse one ragged, and "
+            "DeepHashEmbeddingCollection embeds a dict of features."
         )
     return ids if isinstance(ids, tf.RaggedTensor) else tf.convert_to_tensor(ids)
 

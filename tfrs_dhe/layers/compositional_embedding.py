@@ -103,6 +103,11 @@ class CompositionalEmbedding(TableEmbedding):
             )
         self.num_quotients = -(-num_numbers // self.num_remainders)
 
+    @property
+    def vocabulary(self) -> list[Any]:
+        """The ids that have a number of their own, in their order."""
+        return self._vocabulary.ids
+
     def build(self, input_shape: Any) -> None:
         """Creates the tables."""
         width = self._row_width

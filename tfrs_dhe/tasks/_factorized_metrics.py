@@ -48,6 +48,12 @@ def _check_index(index: Any, head: MACHHead, objective: str) -> None:
             "`metrics` must search with the head that the task trains. Received an "
             f"index of another head, {index.head.name!r} and not {head.name!r}."
         )
+    if index.query_model is not None:
+        raise ValueError(
+            "`metrics` must search with an index of the head alone: the task hands on "
+            "embeddings, which `query_model` would take for its features. Received an "
+            f"index with query_model={index.query_model!r}."
+        )
     if objective == "in_batch":
         fits = index.aggregation in _JOINT_AGGREGATIONS
         remedy = "aggregation='mean_logit'"

@@ -227,6 +227,11 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
                 "`candidate_ids` must be given: the ids of the true candidates. "
                 "Received None."
             )
+        if isinstance(candidate_ids, tf.SparseTensor):
+            raise ValueError(
+                "`candidate_ids` must be dense or ragged. Received a SparseTensor; "
+                "`tf.RaggedTensor.from_sparse` makes it ragged."
+            )
         if query_embeddings.shape.rank != 2:
             raise ValueError(
                 "`query_embeddings` must have the shape [batch, d]. Received shape "

@@ -28,6 +28,16 @@ def as_tensor(name: str, ids: Any, dtype: tf.DType | None = None) -> tf.Tensor:
     Raises:
       ValueError: If they are something else.
     """
+    if isinstance(ids, list | tuple) and not len(ids):
+        raise ValueError(f"`{name}` must be at least one id. Received none.")
+    if not isinstance(ids, list | tuple | str | bytes | int) and not hasattr(
+        ids, "__array__"
+    ):
+        raise ValueError(
+            f"`{name}` must be a tensor, an array or a list of strings or integers. "
+            f"Received: {ids!r}. What comes one after the other has to be collected "
+            "first, and what is sparse to be made dense."
+        )
     if not hasattr(ids, "dtype") and np.asarray(ids).dtype.kind in "iu":
         # TensorFlow would make int32 of small ones and of large ones int64.
         known = dtype.as_numpy_dtype if dtype and dtype.is_integer else None

@@ -386,10 +386,16 @@ class MACH(TopK):
 
         Raises:
           ValueError: As `call`, and if the exclusions are no matrix or of another
-            dtype.
+            dtype, or ragged.
         """
         k = self._checked_k(k)
         self._require_index()
+        if isinstance(exclusions, tf.RaggedTensor):
+            raise ValueError(
+                "`exclusions` must be dense: pad them with an id that no class has, by "
+                f"`exclusions.to_tensor(...)`. Received ragged ones of shape "
+                f"{exclusions.shape}."
+            )
         exclusions = _identifiers.as_tensor(
             "exclusions", exclusions, self._tables.dtype()
         )

@@ -39,7 +39,10 @@ def assert_values(values: tf.Tensor) -> list[tf.Operation]:
     is inf or NaN.
     """
     limit = tf.float32.max / (4.0 * values.shape[1])
-    message = f"`values` must be numbers below {limit:.3g}; -inf may be among them."
+    message = (
+        f"`values` must be numbers below {limit:.3g}; -inf may be among them. Those of "
+        "an index are the logits of its head: NaN in a query makes them NaN."
+    )
     check = tf.debugging.Assert(tf.reduce_all(values < limit), [message])
     return [] if check is None else [check]
 
