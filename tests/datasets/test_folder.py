@@ -189,6 +189,8 @@ def test_agrees_with_the_parser_of_tensorflow_datasets(version, folder, request)
         ("ratings.dat", "10::7::nan::1", r"line 4: `user_rating`.*between 1 and 5"),
         ("ratings.dat", "10::7::5::-3", r"line 4: `timestamp`.*'-3'"),
         ("ratings.dat", "10::7::5::9999999999999999999", r"line 4: `timestamp`"),
+        ("ratings.dat", "10::7::5::1_00", r"line 4: `timestamp`.*'1_00'"),
+        ("ratings.dat", "10::7::0_5::1", r"line 4: `user_rating`.*'0_5'"),
         ("ratings.dat", "10::2::5::1", r"line 4: .*already, in line 2"),
         ("ratings.dat", "", r"line 4: expected 4 fields"),
     ],
@@ -215,6 +217,32 @@ def test_wrong_header_is_named(folder, files_csv):
     files_csv["ratings.csv"] = "5,9,0.5,1147880044\n"
     with pytest.raises(ValueError, match=r"ratings\.csv, line 1: expected the header"):
         read_folder(folder(files_csv, "utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        # As one movie of the title `Broken (2000),Comedy\n6,Other (2001)"`, movie 6
+        # would be lost.
+        ('5,"Broken (2000),Comedy\n6,"Other (2001)",Drama', "line 4: .*csv"),
+        ('5,"Broken (2000),Comedy\n6,Other (2001)",Drama', "line 4: a quote is opened"),
+        ('5,"Two\nlines (2000)",Comedy\n6,Other (2001),Opera', "line 4: a quote is"),
+        ('5,"Not closed (2000),Comedy\n6,Other (2001),Drama', "line 4: .*csv"),
+        ('5,"Quoted" (2000),Comedy', "line 4: .*csv"),
+        (f"5,{'x' * 200_000},Comedy", "line 4: .*csv.*field limit"),
+        ('5,"Fine, ""it"" is",Comedy\n6,Other (2001),Opera', "line 5: unknown genre"),
+    ],
+)
+def test_a_quote_ends_in_its_line(folder, files_csv, lines, message):
+    files_csv["movies.csv"] += lines + "\n"
+    with pytest.raises(ValueError, match=rf"movies\.csv, {message}"):
+        read_folder(folder(files_csv, "utf-8"))
+
+
+def test_an_age_is_a_plain_number(folder, files_100k):
+    files_100k["u.user"] = files_100k["u.user"].replace("|24|", "|2_4|")
+    with pytest.raises(ValueError, match=r"u\.user, line 1: `raw_user_age`.*'2_4'"):
+        read_folder(folder(files_100k))
 
 
 def test_an_empty_user_id_is_named(folder, files_csv):

@@ -34,6 +34,7 @@ def test_next_items(write):
         (b"", "expected the numbers of items, received none"),
         (b"1 x", "an item is not an integer.*'x'"),
         (b"1 2.5", "an item is not an integer"),
+        (b"1 1_0", "an item is not an integer.*underscore: '1_0'"),
         (b"1 \xff", "an item is not an integer"),
         (b"1 0", r"items must lie in \[1, 2147483647\]"),
         (b"-1 2", "items must lie in"),

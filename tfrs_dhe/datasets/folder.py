@@ -22,7 +22,7 @@ from tfrs_dhe.datasets.movielens_labels import (
     OCCUPATIONS,
     OCCUPATIONS_1M,
 )
-from tfrs_dhe.datasets.text_files import TextFile, fail, parse_column
+from tfrs_dhe.datasets.text_files import TextFile, fail, parse_column, plain_number
 from tfrs_dhe.datasets.user_table import UserTable
 
 _logger = logging.getLogger(__name__)
@@ -95,8 +95,13 @@ def _flagged_genres(fields: list[str]) -> list[str]:
     return [name for name, flag in zip(GENRES_100K, flags, strict=True) if _FLAGS[flag]]
 
 
+def _age(age: str) -> int:
+    return int(plain_number(age))
+
+
 def _age_bucket(age: str) -> int:
-    return max((bucket for bucket in AGE_BUCKETS if bucket <= int(age)), default=1)
+    years = _age(age)
+    return max((bucket for bucket in AGE_BUCKETS if bucket <= years), default=1)
 
 
 def _occupation_text_1m(number: str) -> str:
@@ -123,7 +128,7 @@ LAYOUTS: dict[str, Layout] = {
             rating_scale=(1, 5),
             genres=_flagged_genres,
             user_parsers={
-                "raw_user_age": (1, int, np.float32),
+                "raw_user_age": (1, _age, np.float32),
                 "bucketized_user_age": (1, _age_bucket, np.float32),
                 "user_gender": (2, _IS_MALE.__getitem__, np.bool_),
                 "user_occupation_label": (3, _occupation_label, np.int64),
@@ -383,7 +388,7 @@ def _read_ratings(
             raise ValueError(f"the movie is not in {layout.movies.name}") from None
 
     def parse_rating(text: str) -> float:
-        rating = float(text)
+        rating = float(plain_number(text))
         if not low <= rating <= high:
             raise ValueError(f"ratings lie between {low} and {high}")
         return rating
@@ -422,7 +427,7 @@ def _read_ratings(
 def _parse_timestamp(text: str) -> int:
     if not text:
         return NO_TIMESTAMP
-    seconds = int(text)
+    seconds = int(plain_number(text))
     if seconds < 0:
         raise ValueError("times are seconds since 1970")
     return seconds

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfrs_dhe.datasets.next_items import NextItems
 from tfrs_dhe.datasets.sessions import Sessions
-from tfrs_dhe.datasets.text_files import fail
+from tfrs_dhe.datasets.text_files import fail, plain_number
 
 _LARGEST = 2**31 - 1
 
@@ -86,7 +86,7 @@ def _parse(path: Path, number: int, text: str) -> list[int]:
     if not words:
         fail(path, number, "expected the numbers of items, received none")
     try:
-        items = [int(word) for word in words]
+        items = [int(plain_number(word)) for word in words]
     except ValueError as error:
         fail(path, number, f"an item is not an integer: {error}")
     if not 1 <= min(items) <= max(items) <= _LARGEST:

@@ -16,7 +16,7 @@ _CHUNK = 500_000
 
 @dataclasses.dataclass(frozen=True)
 class TextFile:
-    """A file of separated fields.
+    """A file of separated fields, a row a line.
 
     Attributes:
       name: File name inside the data folder.
@@ -24,7 +24,7 @@ class TextFile:
       separator: What stands between two fields.
       encoding: Encoding of the text.
       header: Names of the fields, where the first line has them. Such a file
-        follows the rules of csv, with quotes.
+        follows the rules of csv, with quotes that end in their line.
     """
 
     name: str
@@ -48,8 +48,8 @@ class TextFile:
           Pairs of a line number and rows with `num_fields` fields each.
 
         Raises:
-          ValueError: If a line has another number of fields, or its bytes are
-            not text in `encoding`.
+          ValueError: If a line has another number of fields or a wrong quote, or
+            its bytes are not text in `encoding`.
         """
         path = folder / self.name
         line = self.first_line
@@ -78,7 +78,7 @@ class TextFile:
     def _rows(self, path: Path, file: TextIO) -> Iterator[list[str]]:
         separator = self.separator
         if self.header:
-            rows = csv.reader(file, delimiter=separator)
+            rows = _csv_rows(path, csv.reader(file, delimiter=separator, strict=True))
             header = next(rows, [])
             if tuple(header) != self.header:
                 fail(path, 1, f"expected the header {self.header}, received {header}")
@@ -86,9 +86,38 @@ class TextFile:
         return (line.rstrip("\r\n").split(separator) for line in file)
 
 
+def _csv_rows(path: Path, reader: Any) -> Iterator[list[str]]:
+    """Yields the rows of a `csv.reader`, each of which is one line."""
+    number = 0
+    try:
+        for row in reader:
+            number += 1
+            # Else a quote that is not closed would make one row of two.
+            if reader.line_num > number:
+                fail(path, number, "a quote is opened and not closed in the line")
+            yield row
+    except csv.Error as error:
+        fail(path, number + 1, f"it breaks the rules of csv: {error}")
+
+
 def fail(path: Path, line: int, problem: str) -> NoReturn:
     """Raises a ValueError that names the place."""
     raise ValueError(f"{path}, line {line}: {problem}")
+
+
+def plain_number(text: str) -> str:
+    """Returns the text of a number; Python's own digits may have underscores.
+
+    Example:
+    >>> int(plain_number("10"))
+    10
+
+    Raises:
+      ValueError: If it has an underscore, which files of data do not mean.
+    """
+    if "_" in text:
+        raise ValueError(f"a number has no underscore: {text!r}")
+    return text
 
 
 def parse_column(
