@@ -60,6 +60,16 @@ def test_indistinguishable_classes_share_the_middle_rank() -> None:
     assert np.isnan(ranks.trained.recall(1))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_class_without_a_finite_score_is_the_last(value: float) -> None:
+    head = MACHHead(4, 2, embedding_dim=3)
+    index = factorized_top_k.MACH(head).index(["a", "b", "c"])
+    query = np.array([[1, value, 1], [1, 1, 1]], np.float32)
+    ranks = rank_new_classes(index, [(query, ["b", "b"])], trained_ids=["a"])
+    of_finite = rank_new_classes(index, [(query[1:], ["b"])], trained_ids=["a"])
+    assert ranks.new.ranks.tolist() == [3, *of_finite.new.ranks]
+
+
 def test_a_class_with_borrowed_buckets_is_where_its_model_is() -> None:
     ids, shares = identifiable()
     index = make_index(ids, shares, 30, 4)

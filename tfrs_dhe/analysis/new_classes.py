@@ -21,9 +21,10 @@ class ClassRanks:
 
     Attributes:
       name: Of which examples: `"trained"` or `"new"`.
-      ranks: From 1, of equal scores the middle [n].
+      ranks: From 1, of equal scores the middle, and K where the true class has no
+        finite score, as after a training that diverged [n].
       lead: Score of the true class above the mean of all classes, the mean over
-        examples; nan without any.
+        examples; nan without any, or if a score is.
       num_classes: K, of the index.
     """
 
@@ -163,7 +164,9 @@ def rank_new_classes(
             own = np.take_along_axis(scores, at[part, np.newaxis], axis=1)
             ahead = (scores > own).sum(axis=1)
             equal = (scores == own).sum(axis=1)
-            ranks.append(1 + ahead + (equal - 1) / 2)
+            # Nothing is above nan, which would be the best.
+            scored = np.isfinite(own[:, 0])
+            ranks.append(np.where(scored, 1 + ahead + (equal - 1) / 2, scores.shape[1]))
             leads.append(own[:, 0] - scores.mean(axis=1))
         positions.append(at)
     if not positions:
