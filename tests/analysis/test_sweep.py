@@ -105,6 +105,37 @@ def test_effects_by_hand() -> None:
     assert by_name["r"].values == (1, 2, 3)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_what_diverged_is_left_out(value: float, higher_is_better: bool) -> None:
+    rows = [(b, r, 0.1 * b + 0.01 * r) for b in (1, 2) for r in (1, 2)]
+    finite = points(rows, higher_is_better=higher_is_better)
+    # Of least, of middle and of most memory.
+    diverged = [(0, 1, value), (0, 2, value), (3, 1, value), (3, 2, value)]
+    result = points(rows + diverged, higher_is_better=higher_is_better)
+    assert result.front == finite.front
+    assert result.best == finite.best
+    assert result.recommended() == finite.recommended()
+    assert result.effects == finite.effects
+    assert "Left out, without a finite quality: 4\n" in str(result)
+    assert "Left out" not in str(finite)
+
+
+def test_where_all_diverged_nothing_is_recommended(tmp_path: Path) -> None:
+    result = points([(1, 1, math.nan), (2, 1, math.inf)])
+    assert result.front == result.effects == ()
+    for call in (result.recommended, lambda: result.plot(tmp_path / "a")):
+        with pytest.raises(ValueError, match=r"`points` must .* finite.*\[nan, inf\]"):
+            call()
+    assert str(result).endswith("Left out, without a finite quality: 2")
+
+
+def test_a_seed_that_diverged_leaves_its_settings_out() -> None:
+    rows = [(1, 0, 0.5), (1, 1, math.nan), (2, 0, 0.4), (2, 1, 0.4)]
+    result = Sweep(tuple(SweepPoint({"b": b, "seed": s}, q, b, {}) for b, s, q in rows))
+    assert [one.settings for one in result.front] == [{"b": 2}]
+
+
 def test_samples_are_nested_and_of_their_size() -> None:
     ids = tf.constant([f"user_{i}" for i in range(20_000)])
     small, large = in_sample(ids, 0.1).numpy(), in_sample(ids, 0.4).numpy()

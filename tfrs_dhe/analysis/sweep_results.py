@@ -108,19 +108,29 @@ class Sweep:
 
     @property
     def front(self) -> tuple[SweepMean, ...]:
-        """Those that none of at most their memory is as good as, by rising memory."""
+        """Those that none of at most their memory is as good as, by rising memory.
+
+        What has no finite quality, as a training that diverged, is left out.
+        """
         chosen: list[SweepMean] = []
         sign = -1 if self.higher_is_better else 1
         # Of equal memory, the best comes first, and is the only one.
-        for one in sorted(self.means, key=lambda m: (m.num_bytes, sign * m.quality)):
+        measured = [one for one in self.means if math.isfinite(one.quality)]
+        for one in sorted(measured, key=lambda m: (m.num_bytes, sign * m.quality)):
             if not chosen or self._gain(one, chosen[-1]) > 0:
                 chosen.append(one)
         return tuple(chosen)
 
     @property
     def best(self) -> SweepMean:
-        """The one of the best quality."""
-        return self.front[-1]
+        """The one of the best quality; a ValueError if none has a finite one."""
+        front = self.front
+        if not front:
+            raise ValueError(
+                "`points` must have at least one with a finite quality. Received "
+                f"{[one.quality for one in self.points]}; see why they diverged."
+            )
+        return front[-1]
 
     def recommended(self, tolerance: float = TOLERANCE) -> SweepMean:
         """Returns the smallest one that is about as good as the best.
@@ -134,6 +144,9 @@ class Sweep:
         Returns:
           One of the front.
 
+        Raises:
+          ValueError: If no point has a finite quality.
+
         References:
           The rule of one standard error: Breiman et al., "Classification and Regression
           Trees", 1984, section 3.4.3.
@@ -146,10 +159,13 @@ class Sweep:
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """How much each setting matters, by falling spread."""
-        means = self.means
+        """How much each setting matters, by falling spread.
+
+        What has no finite quality is left out.
+        """
+        means = [one for one in self.means if math.isfinite(one.quality)]
         effects = []
-        for setting in means[0].settings:
+        for setting in means[0].settings if means else ():
             values = list(dict.fromkeys(one.settings[setting] for one in means))
             groups: dict[str, dict[Any, float]] = {}
             for one in means:
@@ -181,7 +197,12 @@ class Sweep:
             for one in means
         ]
         head = [*names, "quality", "±", "memory", "front"]
-        lines = [_text.table(head, rows), f"Recommended: {self.recommended()}"]
+        lines = [_text.table(head, rows)]
+        num_missing = sum(not math.isfinite(one.quality) for one in means)
+        if num_missing:
+            lines.append(f"Left out, without a finite quality: {num_missing}")
+        if front:
+            lines.append(f"Recommended: {self.recommended()}")
         for effect in self.effects:
             values = ", ".join(
                 f"{value}: {quality:.4f}"
@@ -212,7 +233,7 @@ class Sweep:
 
         Raises:
           ImportError: If matplotlib is not installed.
-          ValueError: If `by` is no setting.
+          ValueError: If `by` is no setting, or no point has a finite quality.
         """
         means = self.means
         if by is None:
