@@ -27,7 +27,8 @@ def read_ids(
 
     Args:
       path: The file.
-      columns: Which ones, from 0: `"1"`, or `"1:"`, `"1:3"`, `":"` for several.
+      columns: Which ones, from 0: `"1"`, or `"1:3"` for columns 1 and 2, or `"1:"` and
+        `":"` for all that a line has from there on, at least one.
       separator: Of columns; any white space if None.
       within: What separates ids within a column, such as `","`.
       skip_lines: Lines at the start to leave out.
@@ -42,6 +43,7 @@ def read_ids(
     """
     path = Path(path)
     chosen = _columns(columns)
+    num_needed = chosen.stop or (chosen.start or 0) + 1
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file. Received: {path}.")
 
@@ -52,10 +54,10 @@ def read_ids(
                 continue
             fields = line.split(separator.encode() if separator else None)
             found = fields[chosen]
-            if not found and line.strip():
+            if len(fields) < num_needed and line.strip():
                 raise ValueError(
-                    f"{path}, line {number} has {len(fields)} columns and none of "
-                    f"`columns` = {columns!r}."
+                    f"{path}, line {number} has {len(fields)} columns, and `columns` = "
+                    f"{columns!r} needs {num_needed}."
                 )
             if within:
                 found = [part for one in found for part in one.split(within.encode())]
@@ -77,6 +79,10 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line.rstrip(b"\r\n")
 
 
+def _is_empty(first: int | None, end: int | None = None) -> bool:
+    return end is not None and end <= (first or 0)
+
+
 def _columns(columns: str) -> slice:
     parts = columns.split(":")
     try:
@@ -87,6 +93,7 @@ def _columns(columns: str) -> slice:
         not 1 <= len(numbers) <= 2
         or numbers == [None]
         or any(n and n < 0 for n in numbers)
+        or _is_empty(*numbers)
     ):
         raise ValueError(
             '`columns` must be a number from 0, or a range as "1:", "1:3" or ":". '
