@@ -105,7 +105,7 @@ def test_a_wrong_encoding_is_found_out() -> None:
     constant = encoding_properties(lambda keys: tf.ones([len(keys), 3]), ids)
     assert constant.num_shared == 3
     assert math.isnan(constant.similarity_mean)
-    assert constant.marks == (False, False, False, True)
+    assert constant.marks == (False, False, False, False)
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "gaussian"])

@@ -75,8 +75,11 @@ class EncodingProperties(_plots.Plotted):
 
     @property
     def has_high_entropy(self) -> bool:
-        """H-S: a dimension carries at least half of what its values could."""
-        return self.entropy >= MIN_ENTROPY_SHARE * self.max_entropy
+        """H-S: a dimension carries at least half of what its values could.
+
+        A constant, which could carry nothing, has no high entropy either.
+        """
+        return self.entropy >= MIN_ENTROPY_SHARE * self.max_entropy > 0
 
     @property
     def marks(self) -> tuple[bool, bool, bool, bool]:
