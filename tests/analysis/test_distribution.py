@@ -103,6 +103,10 @@ def test_expected_growth_against_what_came(capacity: int) -> None:
         (lambda d: d.ids_for_coverage(0), "`share` must be in"),
         (lambda d: d.expected_new_ids(1.5), "`factor` must be in"),
         (lambda d: describe_ids(sketch_ids([1]), capacity=5), "takes no arguments"),
+        (
+            lambda d: describe_ids(np.arange(1000), capacity=1),
+            "`capacity` must be large enough .* Received: 1, and of 1,000 occ",
+        ),
         (lambda d: size_models(d, 0), "`embedding_dim` must be a positive integer"),
         (lambda d: size_models(d, 8, coverage=2), "`share` must be in"),
         (lambda d: size_models(d, 8, table_share=2), "`parameter_budget`"),

@@ -306,8 +306,8 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
       A `Distribution`.
 
     Raises:
-      ValueError: If there is no id, ids are neither strings nor integers, or arguments
-        do not fit.
+      ValueError: If there is no id, ids are neither strings nor integers, arguments
+        do not fit, or the capacity is so small that no id was held.
 
     References:
       The open question of Medini et al., NeurIPS 2019, for which distributions of
@@ -322,6 +322,12 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
         sketch = ids
     else:
         sketch = sketch_ids(ids, **arguments)
+    if not len(sketch.sample.keys):
+        raise ValueError(
+            "`capacity` must be large enough for a sample of the ids. Received: "
+            f"{sketch.sample.capacity}, and of {sketch.num_occurrences:,} occurrences "
+            "none was held; the default is 65,536."
+        )
     weight = 2**sketch.sample.level
     frequent = _frequent_ids(sketch)
     values, weights = _counts(sketch, frequent)
