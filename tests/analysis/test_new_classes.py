@@ -204,6 +204,17 @@ def test_sampled_windows_estimate_the_share() -> None:
     assert sampled.unseen != exact.unseen
 
 
+def test_a_window_of_which_nothing_is_known_gives_no_verdict() -> None:
+    first = sketch_ids(np.arange(60_000), capacity=1024)
+    held = first.sample.holds(np.arange(60_000, 60_100))
+    new = 60_000 + np.flatnonzero(~held)[:4]
+    windows = [first, *(sketch_ids(part, capacity=1024) for part in (new[:2], new[2:]))]
+    with pytest.raises(ValueError, match=r"none in window 2 of 3, among 2 occ.*larger"):
+        retraining_age(windows)
+    exact = [sketch_ids(w) for w in (np.arange(60_000), new[:2], new[2:])]
+    assert retraining_age(exact).retrain_after == 0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -122,7 +122,8 @@ def retraining_age(
       A `RetrainingAge`.
 
     Raises:
-      ValueError: If there are too few windows or an argument is out of range.
+      ValueError: If there are too few windows, the samples hold no id of one, or an
+        argument is out of range.
     """
     if not 0 <= max_unseen_share <= 1:
         raise ValueError(
@@ -141,6 +142,14 @@ def retraining_age(
     if len({(s.sample.capacity, s.sample.seed) for s in sketches}) > 1:
         raise ValueError("`windows` must be sketches of the same capacity and seed.")
     occurrences = _by_first_window(sketches)
+    for window in range(first_end, num_windows):
+        if not occurrences[:, window].any():
+            raise ValueError(
+                "`windows` must each have ids that all samples would hold. Received "
+                f"none in window {window + 1} of {num_windows}, among "
+                f"{sketches[window].num_occurrences:,} occurrences. Join it with its "
+                "neighbour, or give sketches of a larger capacity."
+            )
     by_age: dict[int, list[float]] = {}
     for end in range(first_end, num_windows):
         for window in range(end, num_windows):
