@@ -50,6 +50,21 @@ def test_error_by_hand() -> None:
     assert "too sure by 0.3" in str(calibration)
 
 
+def test_cases_without_a_probability_leave_no_error(tmp_path: Path) -> None:
+    finite = bucket_calibration(make_head(np.log([[0.6, 0.4]] * 2)), [batch([7, 8])])
+    head = make_head([*np.log([[0.6, 0.4]]), [np.nan, 0]])
+    found = bucket_calibration(head, [batch([7, 8])])
+    assert (found.num_examples, found.num_undefined, found.counts.sum()) == (2, 2, 2)
+    assert np.isnan([found.error, found.gap, found.excess_error]).all()
+    first, second = found.by_repetition
+    assert first == finite.by_repetition[0]
+    assert math.isnan(second)
+    assert "2 of 4 cases have logits that are not finite" in str(found)
+    none = bucket_calibration(make_head([[np.nan, 0]]), [batch([7, 8])])
+    assert none.counts.sum() == 0
+    assert_picture(none.plot(tmp_path / "a"), "error not measured")
+
+
 def test_repetitions_are_told_apart() -> None:
     head = make_head(np.log([[0.6, 0.4], [0.9, 0.1]]))
     ids = np.arange(4000)

@@ -18,6 +18,16 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def measured(value: float, form: str) -> str:
+    """Returns a figure as a format has it, or that there is none.
+
+    Example:
+    >>> measured(0.25, ".0%"), measured(float("nan"), ".0%")
+    ('25%', 'not measured')
+    """
+    return "not measured" if value != value else format(value, form)
+
+
 def name(identifier: Any) -> str:
     """Returns an identifier as it reads in a table.
 

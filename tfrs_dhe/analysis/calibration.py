@@ -24,6 +24,8 @@ class Calibration(_plots.Plotted):
 
     Attributes:
       num_examples: n.
+      num_undefined: Cases without a probability, as logits are not finite. They are in
+        no bin, and where there are some, errors are nan.
       counts: Cases whose confidence is in each of the bins [bins].
       confidence: Their mean confidence [bins], nan where there is none.
       accuracy: The share of them that is right [bins], nan where there is none.
@@ -31,6 +33,7 @@ class Calibration(_plots.Plotted):
     """
 
     num_examples: int
+    num_undefined: int
     counts: np.ndarray = field(repr=False)
     confidence: np.ndarray = field(repr=False)
     accuracy: np.ndarray = field(repr=False)
@@ -39,11 +42,15 @@ class Calibration(_plots.Plotted):
     @property
     def error(self) -> float:
         """Expected calibration error, `sum_b n_b / n |accuracy_b - confidence_b|`."""
+        if self.num_undefined:
+            return math.nan
         return _error(self.counts, self.confidence, self.accuracy)
 
     @property
     def gap(self) -> float:
         """Mean confidence less accuracy: above zero for a model that is too sure."""
+        if self.num_undefined:
+            return math.nan
         held = self.counts > 0
         gaps = (self.confidence - self.accuracy)[held]
         return float(gaps @ self.counts[held] / self.counts.sum())
@@ -65,6 +72,20 @@ class Calibration(_plots.Plotted):
         """The error beyond what a sample of this size makes of it."""
         return max(self.error - self.expected_error, 0.0)
 
+    @property
+    def sentence(self) -> str:
+        """Returns the error in words."""
+        if self.num_undefined:
+            num_cases = int(self.counts.sum()) + self.num_undefined
+            return (
+                f"No calibration error: {self.num_undefined:,} of {num_cases:,} cases "
+                "have logits that are not finite."
+            )
+        return (
+            f"Expected calibration error {self.error:.4f}; a calibrated model would "
+            f"have {self.expected_error:.4f}."
+        )
+
     def __str__(self) -> str:
         rows = [
             [
@@ -78,11 +99,13 @@ class Calibration(_plots.Plotted):
         ]
         head = ["confidence", "cases", "mean", "accuracy"]
         words = "too sure" if self.gap > 0 else "not sure enough"
-        return (
-            f"{self.num_examples:,} examples, calibration error {self.error:.4f} "
-            f"(calibrated: {self.expected_error:.4f}), {words} by {abs(self.gap):.4f}\n"
-            f"{_text.table(head, rows)}"
+        found = (
+            f"calibration error {self.error:.4f} (calibrated: "
+            f"{self.expected_error:.4f}), {words} by {abs(self.gap):.4f}"
         )
+        if self.num_undefined:
+            found = self.sentence
+        return f"{self.num_examples:,} examples, {found}\n{_text.table(head, rows)}"
 
     def _draw(self, title: str | None) -> Any:
         """Draws accuracy against confidence."""
@@ -90,7 +113,8 @@ class Calibration(_plots.Plotted):
         figure = _plots.new_figure(5.5, 4.5)
         axes = figure.subplots()
         held = self.counts > 0
-        top = 1.15 * max(np.nanmax(self.confidence), np.nanmax(self.accuracy))
+        shares = [*self.confidence[held], *self.accuracy[held]]
+        top = 1.15 * max(shares, default=1.0)
         axes.plot([0, top], [0, top], color="grey", linewidth=0.8, label="calibrated")
         axes.plot(self.confidence[held], self.accuracy[held], marker="o", label="live")
         cases = zip(
@@ -108,7 +132,8 @@ class Calibration(_plots.Plotted):
         axes.set(
             xlabel="probability of the likeliest bucket",
             ylabel="share of cases in which it is right",
-            title=f"{title}\nerror {self.error:.3f}, number of cases at each point",
+            title=f"{title}\nerror {_text.measured(self.error, '.3f')}, number of "
+            "cases at each point",
         )
         axes.legend()
         return figure
@@ -154,6 +179,7 @@ def bucket_calibration(
     num_repetitions = len(head.repetitions)
     # Cases, their confidence and the right ones, by repetition and bin.
     totals = np.zeros((3, num_repetitions, num_bins))
+    num_undefined = np.zeros(num_repetitions, np.int64)
     num_examples = 0
     for queries, class_ids in examples:
         logits = head(queries if query_model is None else query_model(queries))
@@ -161,19 +187,28 @@ def bucket_calibration(
         confidence = tf.reduce_max(probabilities, axis=-1).numpy().astype(np.float64)
         likeliest = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         right = _is_right(likeliest, head.bucket_ids(_as_ids(class_ids))).numpy()
-        bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+        defined = np.isfinite(confidence)
+        num_undefined += np.count_nonzero(~defined, axis=0)
         for r in range(num_repetitions):
-            for total, weights in zip(
-                totals, (None, confidence[:, r], right[:, r]), strict=True
-            ):
-                total[r] += np.bincount(bins[:, r], weights, num_bins)
+            sure, hits = confidence[defined[:, r], r], right[defined[:, r], r]
+            bins = np.minimum((sure * num_bins).astype(int), num_bins - 1)
+            for total, weights in zip(totals, (None, sure, hits), strict=True):
+                total[r] += np.bincount(bins, weights, num_bins)
         num_examples += len(confidence)
     if not num_examples:
         raise ValueError("`examples` must have at least one. Received none.")
-    by_repetition = tuple(_error(*_means(totals[:, r])) for r in range(num_repetitions))
+    by_repetition = [
+        math.nan if undefined else _error(*_means(totals[:, r]))
+        for r, undefined in enumerate(num_undefined)
+    ]
     counts, confidence, accuracy = _means(totals.sum(axis=1))
     return Calibration(
-        num_examples, counts.astype(np.int64), confidence, accuracy, by_repetition
+        num_examples=num_examples,
+        num_undefined=int(num_undefined.sum()),
+        counts=counts.astype(np.int64),
+        confidence=confidence,
+        accuracy=accuracy,
+        by_repetition=tuple(by_repetition),
     )
 
 
