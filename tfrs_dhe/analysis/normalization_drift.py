@@ -57,8 +57,12 @@ class BatchNormDrift(_plots.Plotted):
 
     @property
     def mean_shift(self) -> float:
-        """The largest root mean square shift of a layer, in standard deviations."""
-        return max(layer.mean_shift for layer in self.layers)
+        """The largest root mean square shift of a layer, in standard deviations.
+
+        It is nan if inputs or statistics of a layer are not finite.
+        """
+        # Of what is not finite, max() may return either.
+        return float(np.max([layer.mean_shift for layer in self.layers]))
 
     @property
     def expected_shift(self) -> float:
@@ -96,9 +100,12 @@ class BatchNormDrift(_plots.Plotted):
         figure.suptitle(title)
         shifts, ratios = figure.subplots(1, 2)
         for layer in self.layers:
-            shifts.hist(layer.shifts, bins=40, histtype="step", label=layer.name)
-            logs = np.log2(np.maximum(layer.ratios, 1e-9))
-            ratios.hist(logs, bins=40, histtype="step", label=layer.name)
+            finite = np.isfinite(layer.shifts) & np.isfinite(layer.ratios)
+            others = np.count_nonzero(~finite)
+            label = f"{layer.name}, {others} not finite" if others else layer.name
+            shifts.hist(layer.shifts[finite], bins=40, histtype="step", label=label)
+            logs = np.log2(np.maximum(layer.ratios[finite], 1e-9))
+            ratios.hist(logs, bins=40, histtype="step", label=label)
         shifts.set(
             xlabel="shift of the mean, standard deviations", ylabel="hidden units"
         )
