@@ -19,6 +19,7 @@ from tfrs_dhe.analysis import (
     batch_norm_drift,
     bucket_calibration,
     compare_ids,
+    sketch_ids,
 )
 from tfrs_dhe.layers import DeepHashEmbedding, MACHHead
 
@@ -40,6 +41,84 @@ def test_small_samples_raise_no_alert_by_their_size() -> None:
     ids = compare_ids(STREAM, STREAM[:300], num_groups=8)
     assert ids.psi > 0.2  # that much by chance alone
     assert not [a for a in DriftReport(ids=ids).alerts if "stability" in a]
+
+
+@pytest.mark.parametrize(
+    ("num_reference", "num_live"), [(10**6, 10**5), (10**5, 10**3), (10**5, 10**5)]
+)
+def test_a_flat_distribution_raises_no_alert(num_reference: int, num_live: int) -> None:
+    rng = np.random.default_rng(0)
+    reference, live = (rng.integers(10_000, size=n) for n in (num_reference, num_live))
+    ids = compare_ids(reference, live)
+    assert ids.heavy_overlap < 0.1  # that little by chance alone
+    assert DriftReport(ids=ids).alerts == ()
+
+
+def test_a_flat_rest_below_heads_raises_no_alert() -> None:
+    rng = np.random.default_rng(0)
+    reference, live = (
+        np.concatenate([rng.integers(10, size=n), 10 + rng.integers(10_000, size=n)])
+        for n in (10**5, 10**5)
+    )
+    ids = compare_ids(reference, live)
+    assert 0.1 <= ids.heavy_overlap < 0.2  # ten heads, and little by chance
+    assert DriftReport(ids=ids).alerts == ()
+
+
+def test_frequent_ids_that_are_exchanged_raise_an_alert() -> None:
+    stream = zipf_stream(10_000, 0.8, 300_000)
+    live = stream[200_000:].copy()
+    # Of the 100 most frequent, 60 change places with rare ones.
+    live = np.where(live < 60, live + 5000, np.where(live // 60 * 60 == 5000, 0, live))
+    ids = compare_ids(stream[:200_000], live)
+    assert ids.expected_heavy_overlap > 0.9
+    assert ids.corrected_overlap < 0.5
+    assert any("frequent" in alert for alert in DriftReport(ids=ids).alerts)
+
+
+def test_what_could_not_be_measured_raises_an_alert(tmp_path: Path) -> None:
+    # A sample of every 32th id or fewer; none of two new ids is among them.
+    reference = sketch_ids(np.arange(60_000), capacity=1024)
+    held = reference.sample.holds(np.arange(60_000, 60_100))
+    new = 60_000 + np.flatnonzero(~held)[:2]
+    ids = compare_ids(reference, sketch_ids(np.repeat(new, 200), capacity=1024))
+    layer = DeepHashEmbedding(2, 4, num_hidden_layers=2, num_hashes=8)
+    layer(tf.range(100), training=True)
+    kernel = layer.network.hidden_1.kernel
+    kernel.assign(tf.fill(kernel.shape, math.nan))
+    report = DriftReport(
+        ids=ids,
+        calibration=bucket_calibration(make_head([[math.nan, 0]]), [batch([1])]),
+        batch_norm=batch_norm_drift(layer, tf.range(100)),
+    )
+    names = {
+        alert.partition(" could not be measured")[0]
+        for alert in report.alerts
+        if "could not be measured" in alert
+    }
+    assert names == {
+        "share of unseen ids",
+        "calibration error",
+        "shift of batch normalization",
+    }
+    silent = {field: None for field in DriftThresholds.__dataclass_fields__}
+    unasked = DriftReport(ids=ids, thresholds=DriftThresholds(**silent))
+    assert unasked.alerts == ()
+    text = report.write(tmp_path).read_text()
+    assert "share of unseen ids | not measured" in text
+    assert "No calibration error: 1 of 1 cases" in text
+    assert "4 not finite" in (tmp_path / "batch_norm.svg").read_text()
+
+
+def test_live_ids_none_of_which_is_frequent_raise_an_alert() -> None:
+    reference = sketch_ids(zipf_stream(5000, 1.2, 50_000), capacity=1024)
+    ids = compare_ids(reference, sketch_ids(np.arange(100_000), capacity=1024))
+    assert ids.num_frequent > 10
+    assert math.isnan(ids.corrected_overlap)
+    assert any(
+        "stayed so could not be measured: no live id is frequent" in alert
+        for alert in DriftReport(ids=ids).alerts
+    )
 
 
 @pytest.mark.parametrize("name", ["psi", "jensen_shannon", "unseen_share"])
@@ -125,6 +204,20 @@ def test_callback_warns_by_default() -> None:
     callback = DriftCallback(reference=["a"] * 900, live=["b"] * 900)
     with pytest.warns(UserWarning, match="Drift: population stability index"):
         model.fit(ids, buckets, verbose=0, callbacks=[callback])
+
+
+def test_callback_warns_of_a_training_that_diverged() -> None:
+    model, _, head, (ids, buckets) = make_model()
+    callback = DriftCallback(
+        head=head,
+        examples=[(np.ones([2, 4], np.float32), np.array([1, 2]))],
+        on_alert=(reports := []).append,
+    )
+    head.bias.assign(tf.fill(head.bias.shape, math.nan))
+    history = model.fit(ids, buckets, epochs=2, verbose=0, callbacks=[callback])
+    assert np.isnan(history.history["drift_calibration_error"]).all()
+    assert len(reports) == 2
+    assert "see whether the training diverged" in reports[0].alerts[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from tests.analysis.pictures import assert_picture
 from tests.analysis.test_sketches import zipf_stream
-from tfrs_dhe.analysis import IdSketch, compare_ids, sketch_ids
+from tfrs_dhe.analysis import DriftReport, IdSketch, compare_ids, sketch_ids
+from tfrs_dhe.analysis._frequent_ids import expected_overlap, most_frequent
 
 
 def test_figures_by_hand() -> None:
@@ -26,6 +27,7 @@ def test_figures_by_hand() -> None:
     assert drift.expected_unseen == 0.01  # one id of one occurrence in 100
     assert drift.excess_unseen == pytest.approx(0.24)
     assert drift.heavy_overlap == 1 / 2  # a and b; now b and e
+    assert drift.num_heavy == 2
     change = {one.id: one for one in drift.changes}
     assert set(change) == {b"a", b"b", b"e"}
     assert (change[b"a"].reference_share, change[b"a"].live_share) == (0.6, 0.15)
@@ -52,6 +54,69 @@ def test_samples_of_one_distribution_do_not_drift(capacity: int) -> None:
     assert abs(drift.unseen_share - true) <= 4 * drift.unseen_error
     assert drift.heavy_overlap > 0.9
     assert max(abs(one.deviations) for one in drift.changes) < 5
+
+
+@pytest.mark.parametrize("num_ids", [1026, 5000, 200_000])
+def test_ids_without_repetition_are_compared_by_groups(num_ids: int) -> None:
+    ids = np.arange(num_ids)
+    shuffled = np.random.default_rng(0).permutation(ids)
+    same = compare_ids(ids, shuffled)
+    assert same.psi == pytest.approx(0, abs=1e-12)
+    assert same.unseen_share == 0
+    assert (same.bins.sum(axis=1) == num_ids).all()
+    other = compare_ids(ids, shuffled + num_ids // 2)
+    assert abs(other.unseen_share - 0.5) <= 4 * other.unseen_error
+    assert DriftReport(ids=same).alerts == ()
+
+
+def test_where_no_id_is_frequent_for_certain_none_stays_so(tmp_path: Path) -> None:
+    drift = compare_ids(np.arange(100_000), np.arange(100_000))
+    assert (drift.num_frequent, drift.num_heavy, len(drift.bins[0])) == (0, 0, 32)
+    assert math.isnan(drift.heavy_overlap)
+    assert "heavy_overlap" not in DriftReport(ids=drift).figures
+    assert "0 most frequent ids still so  not measured" in str(drift)
+    assert_picture(drift.plot(tmp_path / "a"), "a group of others")
+
+
+def test_most_frequent_ids_are_those_of_the_stream() -> None:
+    stream = zipf_stream(50_000, 1.0, 400_000)
+    counts = np.bincount(stream)
+    truth = np.argsort(-counts, kind="stable")
+    exact = most_frequent(sketch_ids(stream), 100)
+    assert counts[exact].tolist() == counts[truth[:100]].tolist()
+    # A sketch that dropped ids says of fewer of them that they are.
+    few = most_frequent(sketch_ids(stream, capacity=1024, num_heavy_hitters=64), 100)
+    assert 10 < len(few) < 64
+    assert set(few.tolist()) == set(truth[: len(few)].tolist())
+
+
+@pytest.mark.parametrize(
+    ("exponent", "num_reference", "num_live"),
+    [(0, 10**6, 10**5), (0, 10**5, 10**5), (0.5, 10**5, 10**4), (1, 10**5, 300)],
+)
+def test_expected_overlap_is_that_of_samples(
+    exponent: float, num_reference: int, num_live: int
+) -> None:
+    shares = np.arange(1, 10_001.0) ** -exponent
+    rng = np.random.default_rng(0)
+    measured, expected = [], []
+    for _ in range(30):
+        counts = [
+            rng.multinomial(n, shares / shares.sum()) for n in (num_reference, num_live)
+        ]
+        # Equal counts in random order; only ids that occur.
+        first, second = (
+            np.lexsort((rng.random(len(c)), -c))[: min(100, np.count_nonzero(c))]
+            for c in counts
+        )
+        size = min(len(first), len(second))
+        common = len(np.intersect1d(first[:size], second[:size]))
+        measured.append(common / size)
+        values, weights = np.unique(counts[0][counts[0] > 0], return_counts=True)
+        factor = num_live / num_reference
+        expected.append(expected_overlap(values, weights, factor, size))
+    error = np.std(measured) / math.sqrt(30)
+    assert abs(np.mean(measured) - np.mean(expected)) < 4 * error + 0.01
 
 
 @pytest.mark.parametrize("capacity", [2**16, 1024])
@@ -106,6 +171,12 @@ def test_saved_reference_is_compared_as_it_was(tmp_path: Path) -> None:
         (
             lambda: compare_ids(sketch_ids([1], seed=3), [2]),
             r"`live` must be a sketch of the same width and seed.*\(65536, 3\)",
+        ),
+        (
+            lambda: compare_ids(
+                sketch_ids(np.arange(1000), capacity=1), np.arange(1000)
+            ),
+            "`capacity` must be large enough",
         ),
         (lambda: compare_ids([0.5], [2]), "`ids` must be strings or integers"),
     ],

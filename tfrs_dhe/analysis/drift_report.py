@@ -1,5 +1,6 @@
 """Thresholds of drift, the alerts that they raise, and a report to be read."""
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,7 +16,8 @@ class DriftThresholds:
     """From when on a figure raises an alert; None never does.
 
     What sampling alone makes of a figure is taken off before it is compared, so small
-    samples raise no alert by their size.
+    samples raise no alert by their size. A figure that could not be measured raises an
+    alert as well: it may be anything.
 
     Example:
     >>> DriftThresholds(psi=0.1, calibration_error=None).psi
@@ -28,7 +30,8 @@ class DriftThresholds:
         bins it is about `sqrt(psi / 5.5)`.
       unseen_share: Share of live occurrences with ids that the reference lacks, beyond
         what it would lack anyway.
-      heavy_overlap: The share of the most frequent ids that stay so, at least.
+      heavy_overlap: The share of the most frequent ids that stay so, at least, where
+        those that two samples of one distribution exchange count as staying.
       calibration_error: Expected calibration error of bucket probabilities.
       batch_norm_shift: Root mean square shift of a batch normalization's inputs, in
         standard deviations.
@@ -75,13 +78,18 @@ class DriftReport:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Returns what is compared with the thresholds, by their names."""
+        """Returns what is compared with the thresholds, by their names.
+
+        Of a reference in which no id is frequent, none can stay so: it has no
+        `heavy_overlap`. What is nan could not be measured.
+        """
         figures = {}
         if self.ids is not None:
             figures["psi"] = self.ids.excess_psi
             figures["jensen_shannon"] = self.ids.excess_jensen_shannon
             figures["unseen_share"] = self.ids.excess_unseen
-            figures["heavy_overlap"] = self.ids.heavy_overlap
+            if self.ids.num_frequent:
+                figures["heavy_overlap"] = self.ids.corrected_overlap
         if self.calibration is not None:
             figures["calibration_error"] = self.calibration.excess_error
         if self.batch_norm is not None:
@@ -90,12 +98,14 @@ class DriftReport:
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """Returns a sentence for each figure that is beyond its threshold."""
+        """Returns a sentence for each figure beyond its threshold, or not measured."""
         sentences = []
         for name, value in self.figures.items():
             limit = getattr(self.thresholds, name)
             if limit is None:
                 continue
+            if math.isnan(value):
+                sentences.append(f"{WORDS[name]} {UNMEASURED[name]}")
             beyond = value < limit if name == "heavy_overlap" else value > limit
             if beyond:
                 side = "below" if name == "heavy_overlap" else "above"
@@ -155,8 +165,7 @@ class DriftReport:
                 "",
                 f"## Calibration: {self.calibration.num_examples:,} live examples",
                 "",
-                f"Expected calibration error {self.calibration.error:.4f}; a "
-                f"calibrated model would have {self.calibration.expected_error:.4f}.",
+                self.calibration.sentence,
                 "",
                 "![Accuracy against confidence](calibration.png)",
             ]
@@ -173,4 +182,16 @@ WORDS = {
     "heavy_overlap": "share of frequent ids that stayed so",
     "calibration_error": "calibration error",
     "batch_norm_shift": "shift of batch normalization",
+}
+
+#: What is said of figures that are nan.
+UNMEASURED = {
+    "unseen_share": "could not be measured: the samples hold no live id; compare more "
+    "of them, or sketch both streams with a larger `capacity`",
+    "heavy_overlap": "could not be measured: no live id is frequent for certain; "
+    "sketch both streams with more `num_heavy_hitters`",
+    "calibration_error": "could not be measured: the head has logits that are not "
+    "finite; see whether the training diverged",
+    "batch_norm_shift": "could not be measured: inputs or statistics are not finite; "
+    "see whether the training diverged",
 }

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tfrs_dhe.analysis import _plots, _text, divergences
+from tfrs_dhe.analysis import _frequent_ids, _plots, _text, divergences
+from tfrs_dhe.analysis.distribution import Distribution, describe_ids
 from tfrs_dhe.analysis.id_sketch import IdSketch, sketch_ids
 from tfrs_dhe.layers import _arguments
 
@@ -43,16 +44,21 @@ class IdDrift(_plots.Plotted):
       expected_psi: What it would be for two samples of one distribution.
       jensen_shannon: Jensen-Shannon distance over the bins, from 0 to 1.
       expected_jensen_shannon: What it would be for two samples of one distribution.
-      unseen_share: Share of the live occurrences whose id the reference lacks.
+      unseen_share: Share of the live occurrences whose id the reference lacks; nan
+        where not all ids were held, and of those that were no live one is.
       unseen_error: Standard error of this share, 0 where all ids were held.
       expected_unseen: What the share would be without drift, as the reference lacks
         rare ids of its own distribution (Good-Turing).
       heavy_overlap: Share of the most frequent ids of the reference that are among as
-        many most frequent live ones.
+        many most frequent live ones; nan where none is so for certain.
+      expected_heavy_overlap: What it would be for two samples of one distribution: the
+        less, the more ids are about equally frequent.
+      num_heavy: How many ids of each these are.
       changes: Of ids that are frequent in either, by falling deviations.
       bins: Counts of the bins in both streams [2, bins]: the most frequent ids of the
         reference, one each, then all others in groups by their hash.
-      num_frequent: How many of the bins are single ids.
+      num_frequent: How many of the bins are single ids; 0 where none is frequent for
+        certain, as in a long list of ids without repetition.
     """
 
     num_reference: int
@@ -65,6 +71,8 @@ class IdDrift(_plots.Plotted):
     unseen_error: float
     expected_unseen: float
     heavy_overlap: float
+    expected_heavy_overlap: float
+    num_heavy: int
     changes: tuple[FrequencyChange, ...]
     bins: np.ndarray = field(repr=False)
     num_frequent: int
@@ -85,6 +93,11 @@ class IdDrift(_plots.Plotted):
         """The share of unseen ids beyond what a sample of no drift would have."""
         return max(self.unseen_share - self.expected_unseen, 0.0)
 
+    @property
+    def corrected_overlap(self) -> float:
+        """The overlap with what sampling takes from it put back, at most 1."""
+        return min(self.heavy_overlap + 1 - self.expected_heavy_overlap, 1.0)
+
     def rows(self) -> list[list[str]]:
         """Returns the figures: name, value, and what no drift would give."""
         error = f" ± {self.unseen_error:.2%}" if self.unseen_error else ""
@@ -101,13 +114,13 @@ class IdDrift(_plots.Plotted):
             ],
             [
                 "share of unseen ids",
-                f"{self.unseen_share:.2%}{error}",
+                _text.measured(self.unseen_share, ".2%") + error,
                 f"{self.expected_unseen:.2%}",
             ],
             [
-                f"{self.num_frequent} most frequent ids still so",
-                f"{self.heavy_overlap:.0%}",
-                "",
+                f"{self.num_heavy} most frequent ids still so",
+                _text.measured(self.heavy_overlap, ".0%"),
+                _text.measured(self.expected_heavy_overlap, ".0%"),
             ],
         ]
 
@@ -135,6 +148,7 @@ class IdDrift(_plots.Plotted):
         axes = figure.subplots()
         reference, live = self.bins / self.bins.sum(axis=1, keepdims=True) * 100
         split = self.num_frequent
+        unseen = _text.measured(self.unseen_share, ".1%")
         axes.loglog(reference[:split], live[:split], ".", label="a frequent id")
         axes.loglog(
             reference[split:],
@@ -149,7 +163,7 @@ class IdDrift(_plots.Plotted):
         axes.set(
             xlabel="% of the reference",
             ylabel="% of the live sample",
-            title=f"{title}\nPSI {self.psi:.3f}, unseen {self.unseen_share:.1%}",
+            title=f"{title}\nPSI {self.psi:.3f}, unseen {unseen}",
         )
         axes.legend()
         return figure
@@ -177,15 +191,16 @@ def compare_ids(
       reference: An `IdSketch`, such as `IdSketch.load` reads, or ids as `describe_ids`
         takes them.
       live: The same; a sketch of the same arguments.
-      num_frequent: How many of the reference's most frequent ids are a bin each.
+      num_frequent: How many of the reference's most frequent ids are a bin each, at
+        most: as many as are so for certain.
       num_groups: Into how many bins all others are put by their hash.
 
     Returns:
       An `IdDrift`.
 
     Raises:
-      ValueError: If there are no ids, the sketches have other arguments, or a number is
-        not positive.
+      ValueError: If there are no ids, the sketches have other arguments, the sample of
+        the reference holds none, or a number is not positive.
     """
     _arguments.check_positive_integer("num_frequent", num_frequent)
     _arguments.check_positive_integer("num_groups", num_groups)
@@ -199,7 +214,7 @@ def compare_ids(
             f"{(reference.counts.width, reference.sample.seed)}. Received: "
             f"{(live.counts.width, live.sample.seed)}."
         )
-    frequent = reference.heavy.keys[:num_frequent]
+    frequent = _frequent_ids.most_frequent(reference, num_frequent)
     bins = np.stack([_bins(s, frequent, num_groups) for s in (reference, live)])
     # A bin that neither has says nothing.
     kept = bins.max(axis=0) > 0
@@ -208,7 +223,8 @@ def compare_ids(
     expected = divergences.expected_jensen_shannon(*sizes)
     unseen_share, unseen_error = _unseen(reference, live)
     singletons = np.count_nonzero(reference.sample.counts == 1)
-    others = set(live.heavy.keys[: len(frequent)].tolist())
+    known = describe_ids(reference)
+    num_heavy, overlap, expected_overlap = _overlap(known, frequent, live)
     return IdDrift(
         num_reference=reference.num_occurrences,
         num_live=live.num_occurrences,
@@ -219,10 +235,12 @@ def compare_ids(
         unseen_share=unseen_share,
         unseen_error=unseen_error,
         expected_unseen=singletons / int(reference.sample.counts.sum()),
-        heavy_overlap=len(others & set(frequent.tolist())) / len(frequent),
+        heavy_overlap=overlap,
+        expected_heavy_overlap=expected_overlap,
+        num_heavy=num_heavy,
         changes=_changes(reference, live, num_frequent),
         bins=bins,
-        num_frequent=int(kept[: len(frequent)].sum()),
+        num_frequent=len(frequent),
     )
 
 
@@ -233,18 +251,9 @@ def _sketch(name: str, ids: Any) -> IdSketch:
     return sketch
 
 
-def _counts(sketch: IdSketch, keys: np.ndarray) -> np.ndarray:
-    """Returns how often keys occur: exactly if all ids are held, else at most."""
-    sample = sketch.sample
-    if sample.level or not len(sample.keys):
-        return sketch.counts.estimate(keys)
-    at = np.searchsorted(sample.keys, keys).clip(max=len(sample.keys) - 1)
-    return np.where(sample.keys[at] == keys, sample.counts[at], 0)
-
-
 def _bins(sketch: IdSketch, frequent: np.ndarray, num_groups: int) -> np.ndarray:
     """Returns the counts of frequent ids, and of the others in groups."""
-    counts = _counts(sketch, frequent)
+    counts = _frequent_ids.occurrences(sketch, frequent)
     # The counters of a row are all occurrences, by hash.
     counters = sketch.counts.counters[0]
     groups = np.arange(len(counters)) * num_groups // len(counters)
@@ -253,6 +262,23 @@ def _bins(sketch: IdSketch, frequent: np.ndarray, num_groups: int) -> np.ndarray
     of_groups -= np.bincount(of_frequent, weights=counts, minlength=num_groups)
     # Estimates of frequent ids may be a little too large.
     return np.concatenate([counts, np.maximum(of_groups, 0)])
+
+
+def _overlap(
+    reference: Distribution, frequent: np.ndarray, live: IdSketch
+) -> tuple[int, float, float]:
+    """Returns of how many most frequent ids which share stays so, and by chance."""
+    others = _frequent_ids.most_frequent(live, len(frequent))
+    size = len(others)
+    if not size:
+        return 0, math.nan, math.nan
+    expected = _frequent_ids.expected_overlap(
+        reference.count_values,
+        reference.count_weights,
+        live.num_occurrences / reference.num_occurrences,
+        size,
+    )
+    return size, len(np.intersect1d(frequent[:size], others)) / size, expected
 
 
 def _unseen(reference: IdSketch, live: IdSketch) -> tuple[float, float]:
@@ -282,7 +308,8 @@ def _changes(
     }
     keys = np.array(list(names), np.int64)
     n, m = reference.num_occurrences, live.num_occurrences
-    p, q = _counts(reference, keys) / n, _counts(live, keys) / m
+    p = _frequent_ids.occurrences(reference, keys) / n
+    q = _frequent_ids.occurrences(live, keys) / m
     common = (p * n + q * m) / (n + m)
     deviation = np.sqrt(common * (1 - common) * (1 / n + 1 / m))
     z = np.divide(q - p, deviation, out=np.zeros(len(keys)), where=deviation > 0)
