@@ -94,7 +94,7 @@ def test_keys_are_those_of_ids_with_rows() -> None:
     frequent = layers.VocabularyEmbedding(4, ids, parameter_budget=80)
     for layer, count in (
         (frequent, 19),  # and a row for all others
-        (layers.CompositionalEmbedding(4, ids), 100),
+        (layers.CompositionalEmbedding(4, ids, num_remainders=10), 100),
         (methods.WithFeatures(frequent), 19),
         (layers.HashEmbedding(4, num_buckets=20), 0),
     ):
