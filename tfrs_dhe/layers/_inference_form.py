@@ -54,7 +54,8 @@ class InferenceEmbeddingNetwork(EmbeddingNetwork):
         """Adds nothing: its weights are among the packed ones."""
 
     def _denses(self) -> list[Callable[[tf.Tensor], tf.Tensor]]:
-        arrays = self.arrays()
+        # As a Dense layer of the network casts its own.
+        arrays = [tf.cast(array, self.compute_dtype) for array in self.arrays()]
         return [
             functools.partial(_affine, kernel=kernel, bias=bias)
             for kernel, bias in zip(arrays[::2], arrays[1::2], strict=True)
