@@ -2,18 +2,22 @@
 
 TensorFlow's own passes over the [batch, classes] logits several times in float32.
 Here the three matrix products are in bfloat16, for which CPUs have units, and the
-logits are passed over once: they are exponentiated without subtracting their
-maximum, which float32's range allows for logits below 88.
+logits are passed over once: they are exponentiated without subtracting their maximum,
+but where they may be beyond float32's range.
 """
 
 import tensorflow as tf
+
+#: exp() of less than 88 is finite, of a bound that is rounded as well.
+LARGEST = 85.0
 
 
 @tf.custom_gradient
 def softmax_loss(queries, weights, biases, labels):
     """Sum of the cross-entropies `log sum_c exp(q.w_c + b_c) - (q.w_y + b_y)`.
 
-    With `e_c = exp(q.w_c)`, `Z = sum_c e_c exp(b_c)`:
+    With `e_c = exp(q.w_c - s)`, where s is 0 or, if larger, q's largest product, and
+    `Z = sum_c e_c exp(b_c)`:
     d/dq = sum_c e_c exp(b_c) w_c / Z - w_y, and for class c, summed over queries,
     d/db_c = exp(b_c) sum e_c / Z - [y = c],
     d/dw_c = exp(b_c) sum e_c q / Z - [y = c] q.
@@ -31,11 +35,16 @@ def softmax_loss(queries, weights, biases, labels):
     odds = tf.exp(biases)[:, tf.newaxis]
     label_weights = tf.gather(weights, labels)
     label_scores = tf.reduce_sum(queries * label_weights, 1) + tf.gather(biases, labels)
-    exponentials = tf.exp(
-        tf.matmul(tf.cast(queries, low), tf.cast(weights, low), transpose_b=True)
+    logits = tf.matmul(tf.cast(queries, low), tf.cast(weights, low), transpose_b=True)
+    shift = _shift(queries, weights, biases, logits)
+    exponentials = tf.cond(
+        tf.reduce_any(shift > 0),
+        lambda: tf.exp(logits - shift),
+        lambda: tf.exp(logits),
     )
     normalizer = tf.cast(tf.matmul(exponentials, tf.cast(odds, low)), tf.float32)
-    loss = tf.reduce_sum(tf.math.log(normalizer[:, 0]) - label_scores)
+    log_normalizer = tf.math.log(normalizer) + tf.cast(shift, tf.float32)
+    loss = tf.reduce_sum(log_normalizer[:, 0] - label_scores)
 
     def gradient(upstream):
         expected = tf.matmul(exponentials, tf.cast(odds * weights, low))
@@ -56,3 +65,17 @@ def softmax_loss(queries, weights, biases, labels):
         )
 
     return loss, gradient
+
+
+def _shift(queries, weights, biases, logits):
+    """Returns what is subtracted of each query's logits, bfloat16 [batch, 1]."""
+    bound = tf.reduce_max(tf.norm(queries, axis=1)) * tf.reduce_max(
+        tf.norm(weights, axis=1)
+    )
+    num_classes = tf.cast(tf.shape(biases)[0], tf.float32)
+    bound += tf.reduce_max(biases) + tf.math.log(num_classes)
+    return tf.cond(
+        bound > LARGEST,
+        lambda: tf.maximum(tf.reduce_max(logits, axis=1, keepdims=True), 0),
+        lambda: tf.zeros_like(logits[:, :1]),
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import planned
 import pytest
 import sampling
+import softmax
 import tensorflow as tf
 import xc
 import xc_classifier
@@ -124,6 +125,30 @@ def test_hits_are_those_of_sorted_scores(name: str, folder: Path) -> None:
         expected[4] += len(right - frequent)
     # Sums of another order may exchange labels of nearly equal scores.
     np.testing.assert_allclose(found[form], expected, atol=2)
+
+
+@pytest.mark.parametrize("scale", [1, 4, 16])
+def test_softmax_over_many_classes_at_any_logits(scale: int) -> None:
+    """Against TensorFlow's in float64; exp() of 89 is beyond float32."""
+    rng = np.random.default_rng(0)
+    # Products are numbers that bfloat16 has, of up to 14, 56 and 224.
+    queries = rng.integers(-1, 2, [5, 8])
+    weights = scale * rng.integers(-3, 4, [40, 8])
+    biases, labels = rng.normal(size=40), np.array([3, 39, 0, 3, 7])
+    arguments = [tf.constant(x, tf.float32) for x in (queries, weights, biases)]
+    exact = [tf.constant(x, tf.float64) for x in (queries, weights, biases)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([*arguments, *exact])
+        loss = softmax.softmax_loss(*arguments, tf.constant(labels, tf.int32))
+        logits = tf.matmul(exact[0], exact[1], transpose_b=True) + exact[2]
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        expected = tf.reduce_sum(losses)
+    np.testing.assert_allclose(loss, expected, rtol=2**-6)
+    for found, wanted in zip(
+        tape.gradient(loss, arguments), tape.gradient(expected, exact), strict=True
+    ):
+        largest = np.abs(wanted).max()
+        np.testing.assert_allclose(found, wanted, atol=2**-6 * largest)
 
 
 def test_losses_over_all_labels_are_their_formulas(folder: Path) -> None:
