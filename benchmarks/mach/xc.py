@@ -125,10 +125,7 @@ def try_settings(method, data, examples, learning_rate, dropout):
     found = []
     for name in curve[0]:
         values = np.array([epoch[name]["precision"][0] for epoch in curve])
-        # Of three epochs each, since one epoch's precision is noisy.
-        smooth = np.convolve(values, np.ones(3) / 3, "valid")
-        best = int(smooth.argmax())
-        found.append((round(float(smooth[best]), 2), best + 2, name))
+        found.append((*best_epoch(values), name))
     validation, epochs, form = max(found)
     return {
         "learning_rate": learning_rate,
@@ -138,6 +135,20 @@ def try_settings(method, data, examples, learning_rate, dropout):
         "form": form,
         "cpu_seconds": round(cpu_seconds, 1),
     }
+
+
+def best_epoch(values):
+    """Returns the best of smoothed values and its number from 1; any may be the best.
+
+    Of three epochs each, since one epoch's precision is noisy; at an end of the curve,
+    of its last value twice and the one beside it.
+
+    Args:
+      values: Of each epoch [n].
+    """
+    smooth = np.convolve(np.pad(values, 1, mode="edge"), np.ones(3) / 3, "valid")
+    best = int(smooth.argmax())
+    return round(float(smooth[best]), 2), best + 1
 
 
 def tune(name, method, data, examples, results):
@@ -200,6 +211,7 @@ def run(name, method, data, examples, test, tuning, seeds):
         "set": name,
         "method": method.name,
         "shape": method.shape,
+        "balanced": method.balanced,
         "row_dim": method.row_dim or data.hidden_dim,
         "num_labels": examples.num_labels,
         "head_parameters": model.head_parameters,

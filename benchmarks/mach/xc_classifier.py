@@ -47,7 +47,7 @@ class Classifier(tf.Module):
                 num_repetitions,
                 bias="bucket" if method.loss == "buckets" else "class",
                 seed=seed,
-                balanced=True,
+                balanced=method.balanced,
             )
         self.classes = tf.range(examples.num_labels)
         if not data.single and method.loss == "all":

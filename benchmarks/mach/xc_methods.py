@@ -46,7 +46,7 @@ SETS = {
         hidden_dim=256,
         batch_size=256,
         num_negatives=64,
-        epochs=16,
+        epochs=32,
         narrow=49,
         joint=(4, 20),
         mach=((4, 20), (2, 40), (8, 10), (2, 20), (4, 10)),
@@ -57,7 +57,7 @@ SETS = {
         hidden_dim=256,
         batch_size=256,
         num_negatives=256,
-        epochs=12,
+        epochs=24,
         narrow=82,
         joint=(4, 100),
         mach=((4, 100), (2, 200), (8, 50), (4, 50)),
@@ -68,7 +68,7 @@ SETS = {
         hidden_dim=64,
         batch_size=512,
         num_negatives=2048,
-        epochs=5,
+        epochs=10,
         narrow=15,
         joint=(4, 1280),
         mach=((4, 1280), (2, 2560), (8, 640), (4, 320)),
@@ -89,6 +89,8 @@ class Method:
         "buckets": the same in every repetition; "in_batch"; "sampled".
       shape: R and B, None for a row for every class.
       row_dim: Width of the rows, None for that of the trunk.
+      balanced: Whether every bucket has equally many labels; the papers' hash functions
+        are not made so.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Method:
     loss: str
     shape: tuple[int, int] | None = None
     row_dim: int | None = None
+    balanced: bool = False
 
 
 def methods(data):
@@ -108,7 +111,14 @@ def methods(data):
         # Over all of many classes it would take as long as the full softmax.
         Method("joint", "joint", "in_batch" if data.single else "all", data.joint),
         *(
-            Method(f"{MACH} {r}x{b}", MACH, "buckets", shape=(r, b))
+            Method(
+                f"{MACH} {r}x{b}" + (" balanced" if balanced else ""),
+                MACH,
+                "buckets",
+                shape=(r, b),
+                balanced=balanced,
+            )
+            for balanced in (False, True)
             for r, b in data.mach
         ),
     ]

@@ -20,6 +20,7 @@ STYLES = {
     "sampled": ("a row each, sampled softmax", "<", "tab:pink"),
     "joint": ("MACH, joint loss", "o", "tab:blue"),
     MACH: ("MACH, as in the paper", "^", "tab:orange"),
+    "balanced": ("MACH, balanced buckets", "^", "tab:olive"),
 }
 
 
@@ -123,6 +124,11 @@ def aggregation_table(rows):
     return table(["set", "head", *mach.AGGREGATIONS], cells)
 
 
+def _is_planned(line):
+    """Whether a line is of a head of MACH with the hashes that the planner is about."""
+    return line["method"].startswith(MACH) and not line["balanced"]
+
+
 def collision_table(rows):
     """Trained heads of MACH beside what the planner says of them."""
     full = {
@@ -134,7 +140,7 @@ def collision_table(rows):
     }
     cells = []
     for line in rows:
-        if line["method"].startswith(MACH) and line["set"] in full:
+        if _is_planned(line) and line["set"] in full:
             num_repetitions, num_buckets = line["shape"]
             plan = mach.plan(
                 line["num_labels"],
@@ -210,6 +216,8 @@ def plot_xc(rows, path):
                 continue
             for label, form in forms(line):
                 style = MACH if label.startswith(MACH) else label
+                if line["balanced"]:
+                    style = "balanced"
                 words, marker, colour = STYLES[style]
                 values = [test[form]["precision"][0] for test in line["test"]]
                 axes.errorbar(
@@ -222,7 +230,7 @@ def plot_xc(rows, path):
                     capsize=2,
                     label=words,
                 )
-                if style == MACH:
+                if line["method"].startswith(MACH):
                     axes.annotate(
                         "{}x{}".format(*line["shape"]),
                         (served_bytes(line, form) / 1e3, np.mean(values)),
@@ -319,7 +327,7 @@ def trained_precision(rows):
             test[line["form"]]["precision"][0] for test in line["test"]
         ]
         for line in rows
-        if line["set"] == "xc-wordnet" and line["method"].startswith(MACH)
+        if line["set"] == "xc-wordnet" and _is_planned(line)
     }
 
 

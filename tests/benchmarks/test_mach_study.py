@@ -127,6 +127,28 @@ def test_hits_are_those_of_sorted_scores(name: str, folder: Path) -> None:
     np.testing.assert_allclose(found[form], expected, atol=2)
 
 
+def test_any_epoch_may_be_the_best() -> None:
+    for values, best in (
+        ([1.0, 2.0, 3.0], (2.67, 3)),
+        ([3.0, 2.0, 1.0], (2.67, 1)),
+        ([1.0, 5.0, 0.0, 4.0, 4.0], (4.0, 5)),
+        ([2.0, 8.0, 2.0, 1.0], (4.0, 1)),
+    ):
+        assert xc.best_epoch(np.array(values)) == best
+
+
+def test_buckets_are_even_where_a_method_says_so(folder: Path) -> None:
+    examples = datasets.XMLRepository(folder / "several" / "tiny_train.txt").read()
+    data = xc_methods.Set(files="tiny", single=False, **TINY)
+    for name, method in xc_methods.methods(data).items():
+        if method.shape is None:
+            continue
+        model = xc_classifier.Classifier(method, data, examples, 0.0, 0)
+        buckets = model.head.head.bucket_ids(tf.range(60)).numpy()
+        sizes = [np.bincount(row, minlength=method.shape[1]) for row in buckets.T]
+        assert (np.ptp(sizes) <= 1) == name.endswith("balanced") == method.balanced
+
+
 @pytest.mark.parametrize("scale", [1, 4, 16])
 def test_softmax_over_many_classes_at_any_logits(scale: int) -> None:
     """Against TensorFlow's in float64; exp() of 89 is beyond float32."""
