@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.serving import exporting
 from tfrs_dhe import layers, models, serving
-from tfrs_dhe._keras import keras
+from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers.factorized_top_k import MACH
 
 # Integers: the graph that hashes strings takes seconds to trace.
@@ -161,6 +161,16 @@ def test_changed_hashes_of_rows_are_refused(
     assert export_anew(seed=0).name == "2"
     with pytest.raises(ValueError, match="seed was 0 and is 1"):
         export_anew(seed=1)
+
+
+@pytest.mark.skipif(not is_legacy, reason="The layer needs TFRS.")
+def test_changed_hashes_of_unified_embeddings_are_refused(tmp_path: Path) -> None:
+    before, after = (layers.UnifiedEmbedding(4, num_buckets=n) for n in (50, 51))
+    before(USERS)
+    after(USERS)
+    export(before, tmp_path, USERS, allow_untrained=True)
+    with pytest.raises(ValueError, match="num_buckets was 50 and is 51"):
+        export(after, tmp_path, USERS, allow_untrained=True)
 
 
 def test_a_new_catalogue_is_no_change(tmp_path: Path) -> None:
