@@ -221,3 +221,26 @@ def test_config_survives_json() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MACHHead(**{"num_buckets": 10, "num_repetitions": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (tf.constant(["a", "b"]), "`inputs` must be numbers.*string"),
+        (tf.ones([2, 7]), r"`inputs` must be vectors.*d = 8.*\(2, 7\)"),
+        (tf.constant(1.0), r"`inputs` must be vectors.*d = 8.*\(\)"),
+    ],
+)
+@pytest.mark.parametrize("quantized", [False, True])
+def test_inputs_that_are_no_vectors_of_its_width_are_named(
+    inputs: tf.Tensor, message: str, quantized: bool
+) -> None:
+    head: Any = MACHHead(10, 4, embedding_dim=8)
+    if quantized:
+        head = head.quantized()
+        with pytest.raises(ValueError, match=message):
+            head.logit_error(inputs)
+    with pytest.raises(ValueError, match=message):
+        head(inputs)
+    with pytest.raises(ValueError, match=message):
+        head.class_scores(inputs, ["a"])

@@ -253,6 +253,9 @@ def test_bad_arguments_are_named() -> None:
     # [batch, 1] would be spread over [batch, batch].
     with pytest.raises(ValueError, match=r"`sample_weight`.*\(5, 1\)"):
         mach.multiclass_loss(LOGITS, BUCKETS, WEIGHTS[:, np.newaxis])
+    # One weight would be taken for all five.
+    with pytest.raises(ValueError, match=r"`sample_weight`.*\(1,\).*\(5,\)"):
+        mach.multiclass_loss(LOGITS, BUCKETS, WEIGHTS[:1])
     with pytest.raises(ValueError, match=r"`scores` must have the shape"):
         mach.in_batch_loss(tf.zeros([2, 3, 4]))
     with pytest.raises(ValueError, match=r"`temperature` must be positive.*0"):
@@ -268,3 +271,17 @@ def test_bad_arguments_are_named() -> None:
         mach.merge_labels(ragged, 4, mask=tf.constant([[True]]))
     with pytest.raises(ValueError, match=r"`buckets` must have the shape.*\(2, 3\)"):
         mach.merge_labels(tf.zeros([2, 3], tf.int32), 4)
+
+
+def test_weights_of_another_number_are_an_error_in_a_graph() -> None:
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)] * 2)
+    def loss(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        logits = tf.stack([losses, -losses], axis=1)[:, tf.newaxis]
+        buckets = tf.zeros_like(losses, tf.int32)[:, tf.newaxis]
+        return mach.multiclass_loss(logits, buckets, weights)
+
+    expected = 2 * np.log1p(np.exp(-2)) + 3 * np.log1p(np.exp(-4))
+    actual = loss(tf.constant([1.0, 2.0]), tf.constant([2.0, 3.0]))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight` must"):
+        loss(tf.constant([1.0, 2.0]), tf.constant([2.0]))

@@ -66,6 +66,12 @@ def test_head_that_is_none() -> None:
         ({}, {"candidate_ids": IDS[:, tf.newaxis]}, r"\[batch\] for .*\(2, 1\)"),
         ({}, {"candidate_ids": tf.ones([2])}, "Received dtype float32"),
         ({}, {"sample_weight": tf.ones([2, 1])}, "`sample_weight`"),
+        # A loss of the user's would spread the one weight, too.
+        (
+            {"loss": keras.losses.CategoricalCrossentropy(reduction="sum")},
+            {"sample_weight": tf.ones([1])},
+            r"`sample_weight`.*\(1,\) for a batch of shape \(2,\)",
+        ),
         (
             {},
             {"candidate_sampling_probability": tf.ones([2])},

@@ -150,7 +150,7 @@ class MACHHead(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the logits [..., R, B] of vectors [..., d]."""
         dtype = self.compute_dtype
-        inputs = tf.cast(inputs, dtype)
+        inputs = tf.cast(self._checked(inputs), dtype)
         flat = tf.reshape(inputs, [-1, inputs.shape[-1]])
         logits = self._products(flat)
         if self.bias is not None:
@@ -158,6 +158,23 @@ class MACHHead(keras.layers.Layer):
         sizes = [len(self.repetitions), self.num_buckets]
         logits = tf.reshape(logits, tf.concat([tf.shape(inputs)[:-1], sizes], axis=0))
         return tf.ensure_shape(logits, [*inputs.shape[:-1], *sizes])
+
+    def _checked(self, inputs: Any) -> tf.Tensor:
+        """Returns vectors [..., d], or raises a ValueError if they are none."""
+        inputs = tf.convert_to_tensor(inputs)
+        if inputs.dtype == tf.string:
+            raise ValueError(
+                "`inputs` must be numbers [..., d], vectors of queries. Received dtype "
+                "string. Ids of classes go into `bucket_ids`, or into a task as "
+                "`candidate_ids`."
+            )
+        expected = tf.TensorShape([self.kernel.shape[-1]])
+        if not inputs.shape[-1:].is_compatible_with(expected):
+            raise ValueError(
+                f"`inputs` must be vectors [..., d] of d = {expected[0]} numbers, for "
+                f"which the head was built. Received shape {inputs.shape}."
+            )
+        return inputs
 
     def _products(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the products [n, R * B] of vectors [n, d] with all rows."""
@@ -226,11 +243,11 @@ class MACHHead(keras.layers.Layer):
           [batch, num_classes], of the layer's compute dtype.
 
         Raises:
-          ValueError: If the ids are neither strings nor integers, or the layer is
-            not built.
+          ValueError: If the ids are neither strings nor integers, the inputs are no
+            vectors of the head's width, or the layer is not built.
         """
         embeddings = self.class_embeddings(class_ids)
-        inputs = tf.cast(inputs, self.compute_dtype)
+        inputs = tf.cast(self._checked(inputs), self.compute_dtype)
         scores = tf.matmul(inputs, embeddings, transpose_b=True)
         if self.bias is None:
             return scores

@@ -97,8 +97,12 @@ class QuantizedMACHHead(MACHHead):
 
         Returns:
           tf.float32 [..., R, B], without the rounding of floating-point sums.
+
+        Raises:
+          ValueError: If they are no vectors of the head's width.
         """
-        lengths = tf.reduce_sum(tf.abs(tf.cast(inputs, tf.float32)), axis=-1)
+        inputs = tf.cast(self._checked(inputs), tf.float32)
+        lengths = tf.reduce_sum(tf.abs(inputs), axis=-1)
         steps = tf.reshape(tf.cast(self.scales, tf.float32), [-1, self.num_buckets])
         return lengths[..., tf.newaxis, tf.newaxis] * steps / 2
 

@@ -380,11 +380,27 @@ def _weighted_sum(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tens
     """Returns the sum of the examples' losses [batch], weighted."""
     if sample_weight is None:
         return tf.reduce_sum(losses)
-    sample_weight = tf.cast(sample_weight, tf.float32)
-    if sample_weight.shape.rank != 1:
-        # A column of weights would be spread over a matrix of losses.
+    return tf.reduce_sum(losses * example_weights(sample_weight, losses))
+
+
+def example_weights(sample_weight: tf.Tensor, examples: tf.Tensor) -> tf.Tensor:
+    """Returns the weights [batch] of examples [batch, ...] in float32.
+
+    Raises:
+      ValueError: If their shape is another one: a single weight would be taken for
+        all examples, and a column be spread over a matrix of losses. In a graph
+        whose batch size is not known it is a tf.errors.InvalidArgumentError.
+    """
+    weights = tf.cast(sample_weight, tf.float32)
+    batch = examples.shape[:1]
+    if weights.shape.rank != 1 or not weights.shape.is_compatible_with(batch):
         raise ValueError(
-            "`sample_weight` must have the shape [batch]. "
-            f"Received shape {sample_weight.shape}."
+            "`sample_weight` must have the shape [batch], a weight for each example. "
+            f"Received shape {weights.shape} for a batch of shape {batch}."
         )
-    return tf.reduce_sum(losses * sample_weight)
+    tf.debugging.assert_equal(
+        tf.shape(weights)[0],
+        tf.shape(examples)[0],
+        "`sample_weight` must have the shape [batch], a weight for each example.",
+    )
+    return weights

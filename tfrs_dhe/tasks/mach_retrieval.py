@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrs_dhe._keras import keras, require_tfrs
 from tfrs_dhe.layers.mach_head import MACHHead
+from tfrs_dhe.mach import losses
 from tfrs_dhe.tasks import _objectives
 from tfrs_dhe.tasks._factorized_metrics import as_list, check_factorized_metrics
 
@@ -245,6 +246,8 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
         )
         if not isinstance(candidate_ids, tf.RaggedTensor):
             candidate_ids = tf.convert_to_tensor(candidate_ids)
+        if sample_weight is not None:
+            sample_weight = losses.example_weights(sample_weight, query_embeddings)
         batch = _objectives.Batch(
             queries=query_embeddings,
             candidate_ids=candidate_ids,
