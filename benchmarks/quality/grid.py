@@ -8,7 +8,8 @@ from methods import FEATURES, METHODS
 from training import MODELS
 
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
-#: Methods whose size is what it is; they run at a share of 1 alone.
+#: Methods whose size is what it is; they run at a share of 1 alone, as those do that
+#: are one of them with something changed ("dedicated, row_dropout=0.1").
 ONE_SIZE = (
     "table",
     "table_trained_unknown",
@@ -64,8 +65,12 @@ def runs(choices, settings):
     return [
         Run(**dict(zip(names, values, strict=True)), **settings)
         for values in grid
-        if values[2].removesuffix(FEATURES) not in ONE_SIZE or values[3] == 1
+        if values[3] == 1 or not _has_one_size(values[2])
     ]
+
+
+def _has_one_size(method):
+    return method.removesuffix(FEATURES).partition(",")[0] in ONE_SIZE
 
 
 def tries(run):

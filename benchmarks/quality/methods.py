@@ -1,6 +1,7 @@
 """The layers that are compared, each of a share of the full table's parameters."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -83,7 +84,7 @@ def _deep_bloom(ids, share, seed):
     )
 
 
-def _dedicated(ids, share, seed):
+def _dedicated(ids, share, seed, **options):
     """A row for each known id, and a small network for others.
 
     What a new id hashes to says nothing of it, so there are few hashes.
@@ -93,7 +94,7 @@ def _dedicated(ids, share, seed):
     network = layers.DeepHashEmbedding(
         OUTPUT_DIM, 32, num_hidden_layers=2, num_hashes=2, seed=seed
     )
-    return layers.DedicatedRowsEmbedding(network, ids)
+    return layers.DedicatedRowsEmbedding(network, ids, **options)
 
 
 def _budget(ids, share):
@@ -151,10 +152,15 @@ METHODS = {
     "dedicated": Method(_dedicated, takes_features=True),
     "dedicated_beside": Method(_dedicated),
 }
-#: The studies of one of the methods.
+#: Methods with one thing changed.
 STUDIED = {
     name: Method(_varied(variant), takes_features=variant.output_factor == 1)
     for name, variant in VARIANTS.items()
+} | {
+    f"dedicated, row_dropout={rate}": Method(
+        functools.partial(_dedicated, row_dropout=rate), takes_features=True
+    )
+    for rate in (0.0, 0.005, 0.1)
 }
 #: Of the study of training on (`stream.py`) alone.
 STREAMED = {

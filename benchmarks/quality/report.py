@@ -413,7 +413,11 @@ def main():
             sections += ["The rate's schedule, each with its best settings:", schedules]
         if len(found) < len(by_training):
             sections += ["Another training:", of_training(by_training)]
-        plotted = results | distilled(by_training)
+        # Rows that are left out more or less often are level in these pictures.
+        plotted = {
+            key: x for key, x in results.items() if not key[0].startswith("dedicated, ")
+        }
+        plotted |= distilled(by_training)
         _plots(plotted, title, args.results.parent / f"{data}-{model}")
     streamed = args.results.parent / "stream.jsonl"
     if streamed.exists():

@@ -126,6 +126,9 @@ def test_grid_has_each_combination_once() -> None:
     several = [name for name in choices["method"] if name not in grid.ONE_SIZE]
     assert len(found) == len(several) * len(grid.SHARES) + len(grid.ONE_SIZE)
     assert all(run.epochs == 2 for run in found)
+    # One with something changed has the size of what it is of.
+    changed = {**choices, "method": ["dedicated, row_dropout=0.1+features"]}
+    assert [run.share for run in grid.runs(changed, {})] == [1]
 
 
 def line(seed: int, weight_decay: float, validation: float, test: float) -> str:
