@@ -157,10 +157,11 @@ STUDIED = {
     name: Method(_varied(variant), takes_features=variant.output_factor == 1)
     for name, variant in VARIANTS.items()
 } | {
-    f"dedicated, row_dropout={rate}": Method(
-        functools.partial(_dedicated, row_dropout=rate), takes_features=True
+    f"{name}, row_dropout={rate}": Method(
+        functools.partial(_dedicated, row_dropout=rate), METHODS[name].takes_features
     )
-    for rate in (0.0, 0.005, 0.1)
+    for name in ("dedicated", "dedicated_beside")
+    for rate in (0.0, 0.005, 0.1, 0.3)
 }
 #: Of the study of training on (`stream.py`) alone.
 STREAMED = {

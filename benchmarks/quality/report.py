@@ -415,7 +415,7 @@ def main():
             sections += ["Another training:", of_training(by_training)]
         # Rows that are left out more or less often are level in these pictures.
         plotted = {
-            key: x for key, x in results.items() if not key[0].startswith("dedicated, ")
+            key: x for key, x in results.items() if "row_dropout" not in key[0]
         }
         plotted |= distilled(by_training)
         _plots(plotted, title, args.results.parent / f"{data}-{model}")
