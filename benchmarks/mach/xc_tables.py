@@ -230,7 +230,8 @@ def plot_xc(rows, path):
                     capsize=2,
                     label=words,
                 )
-                if line["method"].startswith(MACH):
+                # Balanced buckets are beside others of the same shape.
+                if line["method"].startswith(MACH) and not line["balanced"]:
                     axes.annotate(
                         "{}x{}".format(*line["shape"]),
                         (served_bytes(line, form) / 1e3, np.mean(values)),
