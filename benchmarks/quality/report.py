@@ -414,9 +414,7 @@ def main():
         if len(found) < len(by_training):
             sections += ["Another training:", of_training(by_training)]
         # Rows that are left out more or less often are level in these pictures.
-        plotted = {
-            key: x for key, x in results.items() if "row_dropout" not in key[0]
-        }
+        plotted = {key: x for key, x in results.items() if "row_dropout" not in key[0]}
         plotted |= distilled(by_training)
         _plots(plotted, title, args.results.parent / f"{data}-{model}")
     streamed = args.results.parent / "stream.jsonl"
