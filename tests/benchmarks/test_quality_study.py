@@ -297,7 +297,8 @@ def test_method_names() -> None:
     assert methods.parse("table") == (methods.METHODS["table"], False)
     assert methods.parse("table+features") == (methods.METHODS["table"], True)
     method, has_features = methods.parse("dedicated, row_dropout=0.1+features")
-    assert has_features and method.takes_features
+    assert has_features
+    assert method.takes_features
     assert method.make(np.arange(3), 1, seed=0).row_dropout == 0.1
     with pytest.raises(ValueError, match="`name` must be one of"):
         methods.parse("tables")
