@@ -74,7 +74,8 @@ class MACHHead(keras.layers.Layer):
       bias: Weight [R * B], None without.
 
     Raises:
-      ValueError: If an argument is out of range.
+      ValueError: If an argument is out of range, or inputs are no vectors of the width
+        that the layer was built for.
 
     References:
       Medini et al., "Extreme Classification in Log Memory using Count-Min
