@@ -247,6 +247,7 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
         if not isinstance(candidate_ids, tf.RaggedTensor):
             candidate_ids = tf.convert_to_tensor(candidate_ids)
         if sample_weight is not None:
+            # A loss or metrics of the user's would spread a single weight.
             sample_weight = losses.example_weights(sample_weight, query_embeddings)
         batch = _objectives.Batch(
             queries=query_embeddings,
