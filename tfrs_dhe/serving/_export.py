@@ -114,7 +114,7 @@ def export(
       warmup: Whether to write warmup requests, which takes the protos of TF Serving
         (`pip install 'tfrs-dhe[serving]'`). By default if they are installed, with a
         warning if not.
-      version: Positive integer; by default the highest one there plus 1.
+      version: Positive integer below 2**63; by default the highest one there plus 1.
       allow_untrained: Whether to export batch normalization whose moving statistics
         are those it was made with.
       allow_changed_hashes: Whether hash constants may differ from those of the
