@@ -124,9 +124,9 @@ def export(
       The directory of the version.
 
     Raises:
-      ValueError: If the servable cannot be served as it is, an argument does not fit
-        it, the sample inputs cannot be answered, the version exists, or hash
-        constants have changed. Nothing is written then.
+      ValueError: If the servable cannot be served as it is, has NaN in its weights, an
+        argument does not fit it, the sample inputs cannot be answered, the version
+        exists, or hash constants have changed. Nothing is written then.
       ImportError: If `warmup=True` and the protos are not installed.
     """
     base = _local_path(base_path)
@@ -141,6 +141,7 @@ def export(
     functions = {s.name: _tracing.trace(s) for s in signatures}
     parts = list(walk(servable))
     resources = _resources.resources_of(functions, [part for _, part in parts])
+    _checks.check_numbers(parts, resources)
     if not allow_untrained:
         _checks.check_trained(parts, resources)
     constants = _hash_constants.hash_constants(parts)
