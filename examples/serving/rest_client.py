@@ -33,6 +33,8 @@ def connect() -> requests.Session:
         status_forcelist=[429, 503],
         allowed_methods=None,
         raise_on_status=False,
+        # A proxy may say an hour, and a call would sleep so long, whatever its timeout.
+        respect_retry_after_header=False,
     )
     session = requests.Session()
     for scheme in ("http://", "https://"):

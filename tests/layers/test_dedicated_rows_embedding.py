@@ -169,6 +169,14 @@ def test_materialized_form_rounds_the_rows(
     assert measured.max_absolute == pytest.approx(expected)
 
 
+def test_materialized_form_takes_the_ids_of_the_layer() -> None:
+    layer = make()
+    layer(MIXED, training=False)
+    served = layer.materialize()
+    with pytest.raises(ValueError, match="`ids` must be strings, as the ids that have"):
+        served(tf.constant([1, 2]))
+
+
 def test_materialized_form_takes_side_features() -> None:
     layer = make(row_dropout=0.5)
     features = tf.random.stateless_normal([7, 2], seed=[1, 2])

@@ -158,6 +158,8 @@ def test_unset_rows_are_not_served(key_index: str) -> None:
     layer = make().materialize(["id-0", ""], key_index=key_index)
     again = MaterializedEmbedding.from_config(layer.get_config())
     assert not np.any(again.is_known(tf.constant(["id-0", ""])))
+    layer = make().materialize([0, 1], key_index=key_index)
+    again = MaterializedEmbedding.from_config(layer.get_config())
     assert not np.any(again.is_known(tf.range(-9, 9)))
 
 
@@ -250,12 +252,55 @@ def test_ids_that_cannot_be_materialized(ids: Any, message: str) -> None:
 
 def test_ids_that_cannot_be_asked_for() -> None:
     served = make().materialize(KNOWN)
-    with pytest.raises(ValueError, match="`ids` must be integers"):
+    with pytest.raises(ValueError, match="`ids` must be strings"):
         served(tf.constant([1.0]))
+    with pytest.raises(ValueError, match="`ids` must be integers"):
+        make().materialize([1, 2])(tf.constant([1.0]))
     with pytest.raises(ValueError, match="Received: None"):
         served(None)
     with pytest.raises(ValueError, match="is for inference"):
         served(MIXED, training=True)
+
+
+@pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
+@pytest.mark.parametrize(
+    ("ids", "others"), [(["1", "2"], [1, 2]), ([1, 2], ["1", "2"])]
+)
+def test_ids_of_another_type_than_those_with_rows(
+    ids: list[Any], others: list[Any], key_index: str
+) -> None:
+    layer = make()
+    served = layer.materialize(ids, key_index=key_index)
+    kind = "strings" if isinstance(ids[0], str) else "integers"
+    loaded = MaterializedEmbedding.from_config(served.get_config())
+    for form in (served, copy.deepcopy(served), loaded):
+        with pytest.raises(ValueError, match=f"`ids` must be {kind}, as the ids"):
+            form(tf.constant(others))
+        with pytest.raises(ValueError, match=f"`ids` must be {kind}, as the ids"):
+            form.is_known(tf.ragged.constant([others, []]))
+    expected = layer(tf.constant(ids), training=False)
+    np.testing.assert_allclose(served(tf.constant(ids)), expected, atol=1e-6)
+    # A configuration of before says nothing of it.
+    old = {k: v for k, v in served.get_config().items() if k != "string_ids"}
+    old_form = MaterializedEmbedding.from_config(old)
+    assert not np.any(old_form.is_known(tf.constant(others)))
+
+
+def test_ids_of_another_type_than_the_padding() -> None:
+    with pytest.raises(ValueError, match="`ids` must be strings, as the `mask_value`"):
+        make(mask_value="").materialize([1, 2])
+
+
+def test_padding_beyond_the_type_of_the_ids() -> None:
+    layer = DeepHashEmbedding(
+        4, hidden_dim=8, num_hidden_layers=2, num_hashes=32, mask_value=1000
+    )
+    ids, side = np.array([1, 2, -24]), np.ones([3, 1], np.float32)
+    expected = layer(ids, side, training=False)
+    served = layer.materialize(ids[:2].astype(np.int8), side_features=side[:2])
+    # 1000 in eight bits is -24, whose row would have the side features of padding.
+    assert served.is_known([1, 2, -24, 1000]).numpy().tolist() == [1, 1, 0, 1]
+    np.testing.assert_allclose(served(ids, side), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

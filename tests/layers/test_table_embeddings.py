@@ -298,6 +298,12 @@ def test_errors_of_vocabularies() -> None:
         VocabularyEmbedding(4, np.array(["a", 1], dtype=object))
     with pytest.raises(ValueError, match="list of strings or integers"):
         VocabularyEmbedding(4, [["a"]])
+    with pytest.raises(ValueError, match="must be a list of strings or integers"):
+        VocabularyEmbedding(4, ["a", 1])
+    for zero in (["a", "b\0"], [b"b\0"], np.array(["a", "b\0"], object)):
+        with pytest.raises(ValueError, match=r"zero at their end.*'b\\x00'"):
+            VocabularyEmbedding(4, zero)
+    assert VocabularyEmbedding(4, ["a\0b", "\0a"]).vocabulary == ["a\0b", "\0a"]
     with pytest.raises(ValueError, match="utf-8"):
         VocabularyEmbedding(4, [b"\xff"])
     with pytest.raises(ValueError, match="`ids` must be strings, as the `vocabulary`"):

@@ -154,6 +154,13 @@ def test_the_share_of_new_ids(ids: np.ndarray, share_of_new: float) -> None:
         assert len(set(batch[~new])) == (~new).sum()
 
 
+def test_strings_keep_zeros_at_their_ends() -> None:
+    layer, ids = Watched(), [b"a", b"a\0", b"b\0\0", b"\xff"]
+    distill_embeddings(layer, ids, TABLE[:4], epochs=1, id_dropout=0)
+    (seen,) = layer.trained_on
+    assert sorted(seen) == sorted(ids)
+
+
 def test_equal_seeds_learn_the_same() -> None:
     def learned(seed: int) -> tuple[Distillation, list[np.ndarray]]:
         layer = new_layer()
@@ -202,6 +209,7 @@ GOOD: dict[str, Any] = {"ids": IDS, "embeddings": TABLE}
         ({"ids": IDS[:, np.newaxis]}, "`ids` must be a vector"),
         ({"ids": IDS[:0]}, "`ids` must be a vector, not empty"),
         ({"ids": IDS // 2}, "`ids` must have each id once.*0 more than once"),
+        ({"ids": IDS / 1}, "`ids` must be strings or integers"),
         ({"embeddings": TABLE[:50]}, r"`embeddings` must .*100 ids.*\(50, 4\)"),
         ({"embeddings": TABLE[:, :3]}, r"`embeddings` must be as wide .*\(1, 4\)"),
         ({"embeddings": TABLE * np.inf}, "`embeddings` must be finite"),
@@ -215,6 +223,7 @@ GOOD: dict[str, Any] = {"ids": IDS, "embeddings": TABLE}
         ({"batch_size": 0.5}, "`batch_size` must be a positive integer"),
         ({"id_dropout": 1.0}, r"`id_dropout` must be in \[0, 1\)"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"learning_rate": np.inf}, "`learning_rate` must be above 0, and finite"),
     ],
 )
 def test_what_is_refused(changed: dict[str, Any], message: str) -> None:

@@ -101,6 +101,21 @@ def test_counts_steps_that_are_not_told_of() -> None:
     assert [np.mean(kernel == 0) for kernel in kernels(layer)] == [0.5, 0.5, 0.5]
 
 
+def test_goes_on_where_a_training_was_interrupted() -> None:
+    """In another process the callback is a new one; the zeros are in the weights."""
+    schedule = {"target_share": 0.75, "begin_step": 2, "end_step": 10, "frequency": 3}
+    model, layer = make()
+    pruning = MagnitudePruning([layer], **schedule)
+    fit(model, 1, pruning)
+    fit(model, 2, pruning)
+    twin, of_twin = make()
+    fit(twin, 1, MagnitudePruning([of_twin], **schedule))
+    fit(twin, 2, MagnitudePruning([of_twin], **schedule, initial_step=4))
+    for whole, resumed in zip(kernels(layer), kernels(of_twin), strict=True):
+        assert np.mean(whole == 0) == 0.75
+        np.testing.assert_array_equal(whole, resumed)
+
+
 def test_size_counts_what_is_left() -> None:
     model, layer = make()
     before = network_size(layer)
@@ -130,6 +145,7 @@ def test_folded_weights_stay_pruned() -> None:
         ({"target_share": 1.0}, "`target_share` must be above 0 and below 1"),
         ({"target_share": 0.5, "begin_step": 9}, "`begin_step` must be from 0"),
         ({"target_share": 0.5, "frequency": 0}, "`frequency` at least 1"),
+        ({"target_share": 0.5, "initial_step": -1}, "`initial_step` must be at least"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
@@ -140,6 +156,9 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
 def test_wrong_layers() -> None:
     with pytest.raises(ValueError, match="`layers` must be DeepHashEmbedding"):
         MagnitudePruning([keras.layers.Dense(3)], 0.5, end_step=9)
+    for none in ([], (), make()[1]):
+        with pytest.raises(ValueError, match="must be a list of at least one layer"):
+            MagnitudePruning(none, 0.5, end_step=9)
     unbuilt = DeepHashEmbedding(4, hidden_dim=8)
     with pytest.raises(ValueError, match="no weights to prune yet"):
         MagnitudePruning([unbuilt], 0.5, end_step=9).on_train_begin()

@@ -312,7 +312,9 @@ def test_repetitions_are_parsed(text, numbers):
     assert train_repetitions.parse_repetitions(text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,1", "0:3,2", "4:4", "-1", "1:", "0-3"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "1,1", "0:3,2", "4:4", "-1", "1:", "0-3", "0:2,5:4"]
+)
 def test_wrong_repetitions_are_refused(text):
     with pytest.raises(ValueError, match="Received"):
         train_repetitions.parse_repetitions(text)
@@ -330,7 +332,13 @@ def test_repetitions_of_one_model_are_grouped():
 
 
 def test_wrong_arguments_end_with_code_2(tmp_path, capsys):
-    for arguments in (["--repetitions=0:9"], ["--repetitions=x"], ["--processes=0"]):
+    for arguments in (
+        ["--repetitions=0:9"],
+        ["--repetitions=x"],
+        ["--repetitions="],
+        ["--processes=0"],
+        ["--retries=-1"],
+    ):
         with pytest.raises(SystemExit) as exit_info:
             run("module:make", tmp_path, *arguments)
         assert exit_info.value.code == 2

@@ -85,7 +85,7 @@ def test_grpc_keeps_its_deadline(client):
 
 
 @contextlib.contextmanager
-def rest_server(statuses, pause=0.0):
+def rest_server(statuses, pause=0.0, retry_after=0):
     """Answers with one status after the other; yields the URL and the paths asked."""
     asked = []
 
@@ -96,6 +96,8 @@ def rest_server(statuses, pause=0.0):
             time.sleep(pause)
             body = b'{"outputs": {"ids": []}}'
             self.send_response(statuses[len(asked) - 1])
+            if retry_after:
+                self.send_header("Retry-After", str(retry_after))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -141,3 +143,12 @@ def test_rest_does_not_repeat_what_was_too_slow(load_client):
     ):
         rest.predict(rest.connect(), url, "movies", {}, timeout=0.1)
     assert len(asked) == 1
+
+
+def test_rest_does_not_sleep_for_as_long_as_a_proxy_says(load_client):
+    rest = load_client("rest_client")
+    with rest_server([503, 200], retry_after=5) as (url, asked):
+        start = time.monotonic()
+        rest.predict(rest.connect(), url, "movies", {}, timeout=60)
+    assert time.monotonic() - start < 5
+    assert len(asked) == 2

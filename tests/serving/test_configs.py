@@ -1,5 +1,6 @@
 """The text files are what TF Serving reads."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,8 @@ def test_without_batching_there_are_no_batching_parameters(tmp_path: Path) -> No
         ({"max_batch_size": 0}, "`max_batch_size`"),
         ({"max_batch_size": 8, "allowed_batch_sizes": [1, 4]}, "end in"),
         ({"max_batch_size": 8, "allowed_batch_sizes": [4, 1, 8]}, "ascend"),
+        ({"max_batch_size": "8"}, "`max_batch_size` must be a positive integer"),
+        ({"max_batch_size": 8, "allowed_batch_sizes": [0.5, 8]}, "`allowed_batch_size"),
         ({"max_batch_size": 8, "batch_timeout_micros": -1}, "`batch_timeout_micros`"),
         ({"max_batch_size": 8, "num_batch_threads": 0}, "`num_batch_threads`"),
         ({"num_batch_threads": 4}, "only with a `max_batch_size`"),
@@ -139,3 +142,21 @@ def test_warmup_requests_are_no_larger_than_a_batch(tmp_path: Path) -> None:
     manifest["warmup"] = False
     (extra / "tfrs_dhe_manifest.json").write_text(json.dumps(manifest))
     write_configs(tmp_path, "movies", max_batch_size=16)
+
+
+def test_a_full_disk_leaves_the_files_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut in half, the file is empty to the server, or none that it can start with."""
+    write = Path.write_text
+
+    def write_half(path: Path, text: str) -> int:
+        write(path, text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = write_configs(tmp_path, "movies", max_batch_size=8)
+    before = {path: path.read_text() for path in files.values()}
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        write_configs(tmp_path, "series", max_batch_size=9)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before

@@ -187,3 +187,24 @@ def test_options_of_an_index_with_a_layer(tmp_path: Path) -> None:
 def test_what_is_no_layer(tmp_path: Path) -> None:
     refuse("must be an index, a Keras model", tmp_path, lambda x: x, ROWS)
     refuse("Model has no `call`", tmp_path, keras.Model(), ROWS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_are_no_numbers(dtype: str, tmp_path: Path) -> None:
+    """In Python and in the server the answers would be NaN, and so equal."""
+    layer = keras.layers.Dense(2, dtype=dtype)
+    inputs = tf.cast(ROWS, dtype)
+    layer(inputs)
+    layer.bias.assign([0, -np.inf])  # As of what is never to be chosen.
+    serving.export(layer, tmp_path / "a", inputs, warmup=False)
+    layer.kernel.assign(np.where(np.eye(3, 2), np.nan, 0))
+    refuse("`servable.*kernel.*` has NaN", tmp_path, layer, inputs)
+
+
+def test_an_index_of_vectors_that_are_no_numbers(tmp_path: Path) -> None:
+    rows = np.where(np.eye(5, 4), np.nan, 1).astype(np.float32)
+    layer = layers.MACHHead(5, 2, embedding_dim=4)
+    layer.kernel.assign(rows[np.arange(10) % 5])
+    made = MACH(layer, k=2)
+    made.index([1, 2, 3])
+    refuse("`servable.head.*` has NaN", tmp_path, made, np.ones([2, 4], np.float32))

@@ -1,7 +1,11 @@
 """The C program serves what Python serves, and outlives wrong requests."""
 
+import signal
+import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +93,10 @@ def test_the_driver_refuses_what_it_cannot_send(server: native.Server) -> None:
         server.predict("serving_default", {"id": ["a"]})
     with pytest.raises(ValueError, match=r"inputs\['text'\].* dtype string"):
         server.predict("serving_default", {"text": [1]})
+    with pytest.raises(ValueError, match=r"inputs\['text'\].* dtype string"):
+        server.predict("serving_default", {"text": np.array([1, "a"], object)})
+    with pytest.raises(ValueError, match=r"inputs\['number'\].* dtype int64"):
+        server.predict("with_python", {"number": [2**70]})
     with pytest.raises(ValueError, match="repeats=0"):
         server.time("serving_default", {"text": ["a"]}, repeats=0)
 
@@ -145,3 +153,44 @@ def test_a_process_that_ends_is_an_error(tmp_path: Path) -> None:
     server.close()
     with pytest.raises(RuntimeError, match="closed"):
         server.predict("serving_default", {"text": ["a"]})
+
+
+def test_an_interrupted_request_leaves_no_answer_to_the_next(
+    tmp_path: Path,
+) -> None:
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    native_exports.save_strings(tmp_path)
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with native.Server(tmp_path) as server:
+            server.process.send_signal(signal.SIGSTOP)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                server.predict("serving_default", {"text": ["first"]})
+            server.process.send_signal(signal.SIGCONT)
+            with pytest.raises(RuntimeError, match=r"closed.*interrupted request"):
+                server.predict("serving_default", {"text": ["second"]})
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+
+
+def test_half_an_answer_is_none(tmp_path: Path) -> None:
+    """The process ends while it writes a string, whose first half has come."""
+    native_exports.save_strings(tmp_path)
+    loaded = struct.pack("=QII", 8, 0, 0)
+    text = struct.pack("=IIIqQQ", 1, tf.string.as_datatype_enum, 1, 1, 14, 6)
+    answer = struct.pack("=QII", 8 + len(text) + 6, 0, 0) + text + b"hal"
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        f"sys.stdout.buffer.write({loaded + answer!r})\n"
+        "sys.stdout.flush()\nsys.stdin.buffer.read(8)\n"
+    )
+    program.chmod(0o755)
+    with (
+        native.Server(tmp_path, program) as server,
+        pytest.raises(RuntimeError, match="ended with code 0"),
+    ):
+        server.predict("total", {"numbers": [[1, 2]], "negate": False})

@@ -163,6 +163,20 @@ def test_changed_hashes_of_rows_are_refused(
         export_anew(seed=1)
 
 
+def test_hashes_may_be_given_by_numpy(tmp_path: Path) -> None:
+    """The manifest is JSON, which knows no bool of NumPy."""
+
+    def layer(signed: Any) -> Any:
+        made = layers.BloomEmbedding(4, np.int64(50), num_hashes=2, signed=signed)
+        made(tf.constant(USERS))
+        return made
+
+    export(layer(np.True_), tmp_path, USERS)
+    export(layer(True), tmp_path, USERS)
+    with pytest.raises(ValueError, match="signed was True and is False"):
+        export(layer(np.False_), tmp_path, USERS)
+
+
 @pytest.mark.skipif(not is_legacy, reason="The layer needs TFRS.")
 def test_changed_hashes_of_unified_embeddings_are_refused(tmp_path: Path) -> None:
     before, after = (layers.UnifiedEmbedding(4, num_buckets=n) for n in (50, 51))

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrs_dhe import serving
 from tfrs_dhe._keras import keras
 from tfrs_dhe.serving import _export, _version_directory, _warmup
+from tfrs_dhe.serving._verification import saved_model
 
 
 @pytest.fixture
@@ -128,6 +129,20 @@ def test_where_no_version_can_be(layer: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be a local directory"):
         export(layer, "gs://bucket/model")  # type: ignore[arg-type]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "file"]
+
+
+def test_versions_are_those_of_64_bits(layer: Any, tmp_path: Path) -> None:
+    """TF Serving reads an int64, and does not look at a larger number."""
+    (tmp_path / str(2**63)).mkdir()
+    (tmp_path / "20261130123456789012345").mkdir()
+    assert export(layer, tmp_path) == tmp_path / "1"
+    assert saved_model.resolve_version(tmp_path) == tmp_path / "1"
+    with pytest.raises(ValueError, match=r"`version` must be .* below 2\*\*63"):
+        export(layer, tmp_path, version=2**63)
+    largest = export(layer, tmp_path, version=2**63 - 1)
+    assert saved_model.resolve_version(tmp_path) == largest
+    with pytest.raises(ValueError, match="`version` must be given"):
+        export(layer, tmp_path)
 
 
 def test_warmup_requests_are_those_of_the_samples(layer: Any, tmp_path: Path) -> None:

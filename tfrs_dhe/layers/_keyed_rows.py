@@ -44,6 +44,23 @@ def keys_of(ids: tf.Tensor) -> tf.Tensor:
     return hashing.int64_keys(ids)
 
 
+def check_type(ids: tf.Tensor, string_ids: bool) -> None:
+    """Raises a ValueError if ids are of another type than those that have rows.
+
+    Args:
+      ids: Strings or integers [n].
+      string_ids: Whether those with rows are strings.
+    """
+    if (ids.dtype == tf.string) == string_ids:
+        return
+    kind = "strings" if string_ids else "integers"
+    raise ValueError(
+        f"`ids` must be {kind}, as the ids that have rows are; others would all be "
+        f"unknown. Received dtype {ids.dtype.name}. Where ids are hashed or converted "
+        "before they come here, make the layer of such ids, too."
+    )
+
+
 class KeyedRows(tf.__internal__.tracking.AutoTrackable):
     """The index and the rows.
 

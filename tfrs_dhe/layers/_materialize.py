@@ -49,8 +49,12 @@ def materialize(
     if not len(flat_ids):
         raise ValueError("`ids` must be at least one. Received none.")
     features = _feature_rows(network, ids, side_features)
+    string_ids = flat_ids.dtype == tf.string
+    if not string_ids:
+        # A narrower type than that of the requests may not hold the padding.
+        flat_ids = hashing.int64_keys(flat_ids)
     if layer.mask_value is not None:  # which all lists look up
-        padding = tf.cast(layer.mask_value, ids.dtype)
+        padding = _padding(layer.mask_value, flat_ids.dtype)
         if not tf.reduce_any(flat_ids == padding):
             flat_ids = tf.concat([flat_ids, [padding]], axis=0)
             features = np.pad(features, [(0, 1), (0, 0)])
@@ -60,7 +64,7 @@ def materialize(
     _check_equal(flat_ids, features, first[inverse])
     network_keys = hashing.int64_keys(flat_ids).numpy()[first]
     rows = _rows(network, network_keys, features[first], dtype, batch_size)
-    return served(layer, network, keys, rows, dtype, key_index)
+    return served(layer, network, keys, rows, dtype, key_index, string_ids)
 
 
 def served(
@@ -70,6 +74,7 @@ def served(
     rows: _compact_rows.CompactRows,
     dtype: str,
     key_index: str,
+    string_ids: bool,
 ) -> MaterializedEmbedding:
     """Returns a layer of rows and of the network for other ids.
 
@@ -80,6 +85,7 @@ def served(
       rows: Theirs.
       dtype: What these have been rounded to.
       key_index: What finds them.
+      string_ids: Whether the ids they are of are strings.
     """
     materialized = MaterializedEmbedding(
         network,
@@ -87,11 +93,23 @@ def served(
         row_dtype=dtype,
         key_index=key_index,
         num_side_features=network.num_side_features,
+        string_ids=string_ids,
         name=layer.name,
         dtype=layer.dtype_policy,
     )
     materialized.assign(keys, rows)
     return materialized
+
+
+def _padding(mask_value: str | int, dtype: tf.DType) -> tf.Tensor:
+    """Returns the id that pads lists."""
+    if isinstance(mask_value, str) != (dtype == tf.string):
+        kind = "strings" if isinstance(mask_value, str) else "integers"
+        raise ValueError(
+            f"`ids` must be {kind}, as the `mask_value` of the layer is, "
+            f"{mask_value!r}. Received dtype {dtype.name}."
+        )
+    return tf.constant(mask_value, dtype)
 
 
 def _feature_rows(

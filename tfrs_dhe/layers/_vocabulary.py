@@ -17,12 +17,15 @@ class Vocabulary:
       ids: Strings (bytes as UTF-8) or integers [n], distinct.
 
     Raises:
-      ValueError: If ids are neither strings nor integers, repeat, or are bytes that
-        are no text.
+      ValueError: If ids are neither strings nor integers, repeat, are bytes that are no
+        text, or end in a zero byte.
     """
 
     def __init__(self, ids: Sequence[Any]) -> None:
         array = np.asarray(ids)
+        if array.dtype.kind in "SU" and not hasattr(ids, "dtype"):
+            # NumPy makes strings of integers beside them, and cuts off zeros.
+            array = np.asarray(ids, object)
         if array.dtype.kind in "SO" and all(isinstance(x, str | bytes) for x in array):
             array = np.array([tf.compat.as_text(x) for x in array], dtype=object)
             self.is_string = True
@@ -37,6 +40,12 @@ class Vocabulary:
             raise ValueError(
                 "`vocabulary` must have at least one id, and each once. Received "
                 f"{len(array)} ids, of which {len(set(array.tolist()))} are distinct."
+            )
+        if self.is_string and any(x.endswith("\0") for x in array):
+            raise ValueError(
+                "`vocabulary` must have no strings with a zero at their end, which "
+                "Keras's lookup would cut off, and so know other ids. Received one: "
+                f"{next(x for x in array if x.endswith(chr(0)))!r}."
             )
         if not self.is_string:
             array = array.astype(np.int64)  # those of uint64 keep their bits

@@ -11,7 +11,7 @@ from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._initializers import copy_initializer
 from tfrs_dhe.layers._key_index import find_sorted
-from tfrs_dhe.layers._keyed_rows import keys_of
+from tfrs_dhe.layers._keyed_rows import check_type, keys_of
 from tfrs_dhe.layers._rows import as_id_tensor, flat_mask, flatten
 from tfrs_dhe.layers._side_features import side_feature_rows
 from tfrs_dhe.layers.deep_hash_embedding import DeepHashEmbedding
@@ -187,13 +187,7 @@ class DedicatedRowsEmbedding(IdLayer):
 
     def _find(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the numbers of rows of ids [n], and which ids have one."""
-        if (ids.dtype == tf.string) != self.string_ids:
-            kind = "strings" if self.string_ids else "integers"
-            raise ValueError(
-                f"`ids` must be {kind}, as the ids that have rows are; others would "
-                f"all be unknown. Received dtype {ids.dtype.name}. Where strings are "
-                "hashed before they come here, give the constructor hashed `ids`."
-            )
+        check_type(ids, self.string_ids)
         return find_sorted(tf.convert_to_tensor(self._keys), keys_of(ids))
 
     def is_known(self, ids: tf.Tensor) -> tf.Tensor:
@@ -244,7 +238,9 @@ class DedicatedRowsEmbedding(IdLayer):
             keys = np.insert(keys, place, padding)
             rows = np.insert(rows, place, 0, axis=0)
         compact_rows = _compact_rows.compact(rows, dtype)
-        return _materialize.served(self, network, keys, compact_rows, dtype, key_index)
+        return _materialize.served(
+            self, network, keys, compact_rows, dtype, key_index, self.string_ids
+        )
 
     def get_build_config(self) -> dict[str, Any]:
         """Returns the width of the network's input, which side features add to."""

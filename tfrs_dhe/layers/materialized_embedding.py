@@ -12,7 +12,7 @@ from tfrs_dhe.layers._id_layer import IdLayer
 from tfrs_dhe.layers._inference import check_inference
 from tfrs_dhe.layers._inference_form import InferenceDeepHashEmbedding
 from tfrs_dhe.layers._key_index import KEY_INDEXES
-from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, keys_of
+from tfrs_dhe.layers._keyed_rows import DEVICE, KeyedRows, check_type, keys_of
 from tfrs_dhe.layers._row_errors import RowErrors
 from tfrs_dhe.layers._rows import as_id_tensor, flatten
 from tfrs_dhe.layers._side_features import side_feature_rows
@@ -58,15 +58,19 @@ class MaterializedEmbedding(IdLayer):
         each row.
       key_index: `"hash_table"` or `"sorted"`.
       num_side_features: s, how many numbers per id the embedding takes; 0 if none.
+      string_ids: Whether the ids that have rows are strings, and others an error; None
+        takes both, of which those of another type than the rows' find none.
       **kwargs: Those of a Keras layer.
 
-    Input shape: ids [...], strings or integers, of any rank, dense or ragged.
+    Input shape: ids [...], strings or integers as the ids with rows are, of any rank,
+      dense or ragged.
 
     Output shape: [..., output_dim], of the layer's compute dtype.
 
     Raises:
-      ValueError: If an argument is out of range, ids are neither strings nor
-        integers, side features are not those of the embedding, or training is true.
+      ValueError: If an argument is out of range, ids are neither strings nor integers
+        or of another type than those with rows, side features are not those of the
+        embedding, or training is true.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class MaterializedEmbedding(IdLayer):
         row_dtype: str = "float32",
         key_index: str = "hash_table",
         num_side_features: int = 0,
+        string_ids: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(embedding, InferenceDeepHashEmbedding):
@@ -105,6 +110,7 @@ class MaterializedEmbedding(IdLayer):
                 f"{embedding.num_side_features}. Received: {num_side_features!r}."
             )
         self.num_side_features = num_side_features
+        self.string_ids = string_ids
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(
                 self.num_rows, self.output_dim, row_dtype, key_index
@@ -178,6 +184,8 @@ class MaterializedEmbedding(IdLayer):
         return rows
 
     def _look_up(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.string_ids is not None:
+            check_type(ids, self.string_ids)
         with tf.device(DEVICE):
             return self._keyed_rows.look_up(keys_of(ids), self.compute_dtype)
 
@@ -216,7 +224,8 @@ class MaterializedEmbedding(IdLayer):
           ids: Strings or integers [...], dense or ragged.
 
         Raises:
-          ValueError: If ids are neither strings nor integers.
+          ValueError: If ids are neither strings nor integers, or of another type than
+            those with rows.
         """
         flat = flatten(as_id_tensor(ids))
         _, is_known = self._look_up(flat.ids)
@@ -274,6 +283,7 @@ class MaterializedEmbedding(IdLayer):
             "row_dtype": self.row_dtype,
             "key_index": self.key_index,
             "num_side_features": self.num_side_features,
+            "string_ids": self.string_ids,
         }
 
     @classmethod

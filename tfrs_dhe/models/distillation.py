@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments
+from tfrs_dhe.layers.factorized_top_k import _identifiers
 
 #: The share of the steps in which the learning rate rises.
 WARM_UP = 0.05
@@ -95,8 +96,9 @@ def distill_embeddings(
       A `Distillation`.
 
     Raises:
-      ValueError: If shapes do not fit, an id occurs twice, a number is not finite or
-        out of range, the embeddings are all equal, or the layer has nothing to train.
+      ValueError: If shapes do not fit, ids are neither strings nor integers, one occurs
+        twice, a number is not finite or out of range, the embeddings are all equal, or
+        the layer has nothing to train.
 
     References:
       Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531;
@@ -107,9 +109,9 @@ def distill_embeddings(
     """
     epochs = _arguments.check_positive_integer("epochs", epochs)
     batch_size = _arguments.check_positive_integer("batch_size", batch_size)
-    if not learning_rate > 0:
+    if not 0 < learning_rate < np.inf:
         raise ValueError(
-            f"`learning_rate` must be above 0. Received: {learning_rate!r}."
+            f"`learning_rate` must be above 0, and finite. Received: {learning_rate!r}."
         )
     if not 0 <= id_dropout < 1:
         raise ValueError(f"`id_dropout` must be in [0, 1). Received: {id_dropout!r}.")
@@ -152,7 +154,9 @@ class _Examples:
         cls, ids: Any, embeddings: Any, weights: Any, side_features: Any
     ) -> "_Examples":
         """Returns them of what a caller gave."""
-        ids = np.asarray(ids)
+        # Through a tensor: NumPy would cut zeros off the ends of strings, and make
+        # strings of integers beside them.
+        ids = _identifiers.as_tensor("ids", ids).numpy()
         if ids.ndim != 1 or not len(ids):
             raise ValueError(
                 f"`ids` must be a vector, not empty. Received shape: {ids.shape}."
@@ -163,8 +167,6 @@ class _Examples:
                 "`ids` must have each id once, as it has one embedding. Received "
                 f"{distinct[counts > 1].tolist()[0]!r} more than once."
             )
-        if ids.dtype.kind not in "iu":
-            ids = tf.constant(ids).numpy()  # Bytes of any length.
         if weights is None:
             weights = np.ones(len(ids), np.float32)
         weights = _numbers("weights", weights, 1, len(ids))

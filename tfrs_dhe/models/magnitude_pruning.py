@@ -27,7 +27,9 @@ class MagnitudePruning(keras.callbacks.Callback):
     many weights are superfluous. Biases and normalization are left as they are, and
     so are hash encodings, which have no weights. Weights that are zero when training
     begins stay zero, so a pruned model can be trained further, with the same
-    callback or with one that begins later.
+    callback or with one that begins later. No file of Keras has the callback: where a
+    training goes on in another process, say by `initial_step` how many steps there
+    have been, or it counts from 0 again, and may end before `end_step`.
 
     Zeros make exports small once they are compressed; TensorFlow multiplies by them
     as by other numbers, so answers take as long as before.
@@ -50,6 +52,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         pruned.
       begin_step: t_0.
       frequency: How many steps are from one growth to the next.
+      initial_step: How many steps there have been before, where a training goes on.
 
     Raises:
       ValueError: If an argument is out of range. When training begins, if a layer
@@ -69,6 +72,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         end_step: int,
         begin_step: int = 0,
         frequency: int = 50,
+        initial_step: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < target_share < 1:
@@ -82,12 +86,21 @@ class MagnitudePruning(keras.callbacks.Callback):
                 f"least 1. Received: begin_step={begin_step!r}, end_step={end_step!r}, "
                 f"frequency={frequency!r}."
             )
+        if not initial_step >= 0:
+            raise ValueError(
+                f"`initial_step` must be at least 0. Received: {initial_step!r}."
+            )
+        if isinstance(layers, keras.layers.Layer) or not len(layers):
+            raise ValueError(
+                "`layers` must be a list of at least one layer to prune. Received: "
+                f"{layers!r}."
+            )
         self._networks = [_network(layer) for layer in layers]
         self.target_share = target_share
         self.begin_step = begin_step
         self.end_step = end_step
         self.frequency = frequency
-        self._step = 0
+        self._step = initial_step
         self._last_batch = -1
         self._masks: list[tuple[Any, tf.Tensor]] = []
 

@@ -49,7 +49,8 @@ def parse_repetitions(text: str) -> tuple[int, ...]:
     (0, 1, 2, 7)
 
     Raises:
-      ValueError: If the text is something else, or names a number twice.
+      ValueError: If the text is something else, a range is empty, or a number is there
+        twice.
     """
     numbers: list[int] = []
     for part in text.split(","):
@@ -59,11 +60,14 @@ def parse_repetitions(text: str) -> tuple[int, ...]:
                 f'Repetitions are written as "3", "0:4" or "0:4,8". Received: {text!r}.'
             )
         first, end = match.groups()
-        numbers += [int(first)] if end is None else range(int(first), int(end))
-    if not numbers or len(set(numbers)) != len(numbers):
-        raise ValueError(
-            f"Each repetition must be named once, and one at least. Received: {text!r}."
-        )
+        part_numbers = range(int(first), int(first) + 1 if end is None else int(end))
+        if not part_numbers:
+            raise ValueError(
+                f"{part.strip()!r} has no repetitions. Received: {text!r}."
+            )
+        numbers += part_numbers
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"Each repetition must be named once. Received: {text!r}.")
     return tuple(sorted(numbers))
 
 
@@ -153,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
     try:
-        repetitions = parse_repetitions(args.repetitions or f"0:{args.num_repetitions}")
+        # Empty text, as of a variable that is not set, does not stand for all.
+        asked = args.repetitions
+        repetitions = parse_repetitions(
+            f"0:{args.num_repetitions}" if asked is None else asked
+        )
         groups = group(repetitions, args.num_repetitions, args.repetitions_per_model)
     except ValueError as error:
         parser.error(str(error))
@@ -290,6 +298,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
@@ -347,7 +362,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--retries",
-        type=int,
+        type=_count,
         default=0,
         help="how often a failed process is started again",
     )

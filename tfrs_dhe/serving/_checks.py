@@ -56,5 +56,26 @@ def check_trained(parts: Iterable[tuple[str, Any]], resources: list[Any]) -> Non
             )
 
 
+def check_numbers(parts: Iterable[tuple[str, Any]], resources: list[Any]) -> None:
+    """Raises a ValueError if a variable has NaN, of a training that diverged.
+
+    Its answers would be NaN, now and in the server alike, so that no comparison shows
+    it.
+
+    Args:
+      parts: What the servable is made of, with paths.
+      resources: What its functions read.
+    """
+    paths = {id(variable_of(part)): path for path, part in parts}
+    for variable in resources:
+        if not isinstance(variable, tf.Variable) or not variable.dtype.is_floating:
+            continue
+        if tf.reduce_any(tf.math.is_nan(tf.convert_to_tensor(variable))):
+            raise ValueError(
+                f"`{paths.get(id(variable), variable.name)}` has NaN: a training that "
+                "diverged, or numbers that are none. Export a model of before."
+            )
+
+
 def _is_all(variable: tf.Variable, number: int) -> bool:
     return bool(np.all(variable.numpy() == number))

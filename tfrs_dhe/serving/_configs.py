@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def write_configs(
         "pad_variable_length_inputs": pad_variable_length_inputs or None,
     }
     if max_batch_size is not None:
+        _arguments.check_positive_integer("max_batch_size", max_batch_size)
         _check_warmup(base, max_batch_size)
         texts[BATCHING_PARAMETERS] = _text(
             _batching_parameters(max_batch_size, batch_timeout_micros, options)
@@ -125,8 +127,18 @@ def write_configs(
             f"{options}."
         )
     for name, text in texts.items():
-        (base / name).write_text(text)
+        _replace(base / name, text)
     return {name: base / name for name in texts}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Puts a file in the place of an old one, whole: a server may be reading it."""
+    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        scratch.write_text(text)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _batching_parameters(
@@ -135,6 +147,8 @@ def _batching_parameters(
     """Returns the fields of tensorflow.serving.BatchingParameters."""
     allowed = options["allowed_batch_sizes"]
     if allowed is not None:
+        for size in allowed:
+            _arguments.check_positive_integer("allowed_batch_sizes", size)
         ascends = all(a < b for a, b in itertools.pairwise([0, *allowed]))
         if not allowed or not ascends or allowed[-1] != max_batch_size:
             raise ValueError(

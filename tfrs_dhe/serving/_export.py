@@ -114,7 +114,7 @@ def export(
       warmup: Whether to write warmup requests, which takes the protos of TF Serving
         (`pip install 'tfrs-dhe[serving]'`). By default if they are installed, with a
         warning if not.
-      version: Positive integer; by default the highest one there plus 1.
+      version: Positive integer below 2**63; by default the highest one there plus 1.
       allow_untrained: Whether to export batch normalization whose moving statistics
         are those it was made with.
       allow_changed_hashes: Whether hash constants may differ from those of the
@@ -124,9 +124,9 @@ def export(
       The directory of the version.
 
     Raises:
-      ValueError: If the servable cannot be served as it is, an argument does not fit
-        it, the sample inputs cannot be answered, the version exists, or hash
-        constants have changed. Nothing is written then.
+      ValueError: If the servable cannot be served as it is, has NaN in its weights, an
+        argument does not fit it, the sample inputs cannot be answered, the version
+        exists, or hash constants have changed. Nothing is written then.
       ImportError: If `warmup=True` and the protos are not installed.
     """
     base = _local_path(base_path)
@@ -141,6 +141,7 @@ def export(
     functions = {s.name: _tracing.trace(s) for s in signatures}
     parts = list(walk(servable))
     resources = _resources.resources_of(functions, [part for _, part in parts])
+    _checks.check_numbers(parts, resources)
     if not allow_untrained:
         _checks.check_trained(parts, resources)
     constants = _hash_constants.hash_constants(parts)

@@ -110,6 +110,8 @@ def _in_words(constants: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):  # JSON takes none of them.
+        value = value.item()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+#: TF Serving reads a version as an int64, and passes over larger ones.
+_LARGEST = 2**63 - 1
+
 #: What `os.rename` says when another version is there.
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
@@ -19,7 +22,7 @@ def versions(base_path: Path) -> dict[int, Path]:
     found = {
         int(path.name): path
         for path in base_path.iterdir()
-        if path.name.isascii() and path.name.isdigit()
+        if path.name.isascii() and path.name.isdigit() and int(path.name) <= _LARGEST
     }
     return dict(sorted(found.items()))
 
@@ -37,10 +40,13 @@ def check_version(base_path: Path, version: int | None) -> None:
             f"file {base_path}."
         )
     if version is None:
+        _next(base_path)
         return
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+    is_integer = isinstance(version, int) and not isinstance(version, bool)
+    if not is_integer or not 1 <= version <= _LARGEST:
         raise ValueError(
-            f"`version` must be a positive integer. Received: version={version!r}."
+            "`version` must be a positive integer below 2**63: TF Serving takes no "
+            f"others. Received: version={version!r}."
         )
     if version in versions(base_path):
         raise _exists(base_path, version)
@@ -81,7 +87,7 @@ def publish(path: Path, base_path: Path, version: int | None) -> Path:
     """
     _flush(path)
     while True:
-        number = version or max(versions(base_path), default=0) + 1
+        number = version or _next(base_path)
         target = base_path / str(number)
         try:
             os.rename(path, target)
@@ -93,6 +99,16 @@ def publish(path: Path, base_path: Path, version: int | None) -> Path:
             # Another export was faster; the next version is another one now.
         else:
             return target
+
+
+def _next(base_path: Path) -> int:
+    number = max(versions(base_path), default=0) + 1
+    if number > _LARGEST:
+        raise ValueError(
+            f"`version` must be given: {base_path} has the largest that TF Serving "
+            f"takes, {_LARGEST}, and so no next one."
+        )
+    return number
 
 
 def _exists(base_path: Path, version: int) -> ValueError:

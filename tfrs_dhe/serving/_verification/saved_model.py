@@ -8,6 +8,8 @@ from typing import Any
 from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfrs_dhe.serving._version_directory import versions
+
 FILE_NAME = "saved_model.pb"
 VARIABLES = Path("variables") / "variables"
 ASSETS = Path("assets")
@@ -127,10 +129,10 @@ def resolve_version(path: Path | str) -> Path:
     # A number is a version even where what makes it one is missing.
     if given.name.isdecimal() or (given / FILE_NAME).exists():
         return given
-    versions = [x for x in given.iterdir() if x.name.isdecimal() and x.is_dir()]
-    if not versions:
+    found = [path for path in versions(given).values() if path.is_dir()]
+    if not found:
         raise ValueError(
             f"{given} is neither a version (it has no {FILE_NAME}) nor a model's "
             "directory (it has no folder whose name is a number)."
         )
-    return max(versions, key=lambda version: int(version.name))
+    return found[-1]

@@ -36,7 +36,8 @@ class Server:
 
     Use it in a `with` statement, or `close` it. It answers one request at a time,
     and is not for use by several threads at once. A request that fails raises an
-    error, and the next one is answered.
+    error, and the next one is answered. One that is interrupted, as by Ctrl-C, ends
+    the process.
 
     Example:
     >>> import tempfile
@@ -78,7 +79,7 @@ class Server:
         assert self.process.stdout is not None
         self._requests, self._answers = self.process.stdin, self.process.stdout
         try:
-            self._answer()  # Whether the export was loaded.
+            self._answer(self._frame())  # Whether the export was loaded.
         except BaseException:
             self.close()
             raise
@@ -183,20 +184,34 @@ class Server:
 
     def _exchange(self, request: bytes) -> _protocol.Answer:
         if self._requests.closed:
-            raise RuntimeError("The server is closed.")
+            raise RuntimeError(
+                "The server is closed, by `close` or by an interrupted request. Make "
+                "another one."
+            )
         try:
             self._requests.write(struct.pack("=Q", len(request)))
             self._requests.write(request)
             self._requests.flush()
+            frame = self._frame()
         except BrokenPipeError as error:
             raise self._ended() from error
-        return self._answer()
+        except BaseException:
+            # Such as KeyboardInterrupt: the answer is still to come, and would be taken
+            # for that to the next request.
+            self.close()
+            raise
+        return self._answer(frame)
 
-    def _answer(self) -> _protocol.Answer:
-        size = self._answers.read(8)
-        frame = (
-            self._answers.read(*struct.unpack("=Q", size)) if len(size) == 8 else b""
-        )
+    def _frame(self) -> bytes:
+        """Returns the bytes of the next answer, none if the process ended before."""
+        head = self._answers.read(8)
+        if len(head) < 8:
+            return b""
+        (size,) = struct.unpack("=Q", head)
+        frame = self._answers.read(size)
+        return frame if len(frame) == size else b""
+
+    def _answer(self, frame: bytes) -> _protocol.Answer:
         if not frame:
             raise self._ended()
         return _protocol.Answer(frame)
@@ -211,13 +226,14 @@ class Server:
 
 def _array(name: str, value: Any, dtype: tf.DType) -> np.ndarray:
     """Returns an array as it is, and something else with the dtype."""
-    if isinstance(value, np.ndarray):
+    # An array of objects has no dtype of its own.
+    if isinstance(value, np.ndarray) and value.dtype != object:
         return value
     if tf.is_tensor(value):
         return np.asarray(value)
     try:
         return tf.make_ndarray(tf.make_tensor_proto(value, dtype))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"`inputs[{name!r}]` must be of dtype {dtype.name}. Received: "
             f"{value!r:.80}."
