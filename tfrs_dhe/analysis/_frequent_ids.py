@@ -7,6 +7,13 @@ import tensorflow as tf
 
 from tfrs_dhe.analysis.id_sketch import IdSketch
 
+#: Between the roots of the means that ids may have: a quarter of what they vary by.
+_GRID_STEP = 0.125
+#: Means below 1, which is the least count.
+_RARE_MEANS = (0.25, 0.5)
+#: Of expectation and maximization. With more, figures change by less than .01.
+_NUM_ROUNDS = 500
+
 
 def occurrences(sketch: IdSketch, keys: np.ndarray) -> np.ndarray:
     """Returns how often keys occur: exactly if all ids are held, else at most."""
@@ -45,11 +52,11 @@ def expected_overlap(
 ) -> float:
     """Returns which share of the most frequent ids two samples have in common.
 
-    Counts of a sample vary by chance as well, with a variance that is their mean
-    (Poisson). They are drawn towards their mean by as much, so that what is left of
-    equally frequent ids is equal, and two samples are made of it. A flat rest below a
-    few heads keeps its noise, as the heads' variance hides it: where most of the k ids
-    are of the rest, the average is too large, by some 0.1 for samples of equal size.
+    The first sample says how frequent ids are, but its counts vary by chance as well
+    (Poisson), and equally frequent ids have different ones. So the means are looked for
+    that make such counts likeliest, and two samples of these are compared. Of ids that
+    are nearly equally frequent, something of the first sample's chance is taken for a
+    difference: the average is too large then, by some .03.
 
     Example:
     >>> flat, skewed, weights = np.full(1000, 50.0), 1e6 / np.r_[1:1001], np.ones(1000)
@@ -66,13 +73,43 @@ def expected_overlap(
 
     Returns:
       The average of the share.
+
+    References:
+      Laird, "Nonparametric Maximum Likelihood Estimation of a Mixing Distribution",
+      Journal of the American Statistical Association 73, 1978.
     """
-    mean = np.average(counts, weights=weights)
-    variance = np.average((counts - mean) ** 2, weights=weights)
-    kept = math.sqrt(max(1 - mean / variance, 0.0)) if variance else 0.0
-    means = mean + kept * (counts - mean)
-    first, second = (_chosen(means * f, weights, size) for f in (1.0, factor))
-    return float(weights @ (first * second) / size)
+    means, numbers = _means(counts, weights)
+    first, second = (_chosen(means * f, numbers, size) for f in (1.0, factor))
+    return float(numbers @ (first * second) / size)
+
+
+def _means(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means [m] of Poisson counts, and how many ids have each.
+
+    Any number of ids may have any mean of a grid. Their numbers are those of the
+    greatest likelihood, by expectation and maximization. Ids that did not occur are not
+    among the counts, so each count is one of those that are not 0; the ids that were
+    missed are added.
+
+    Args:
+      counts: At least 1 [v].
+      weights: How many ids have each [v].
+    """
+    counts, weights = np.asarray(counts, float), np.asarray(weights, float)
+    # Roots of counts have the same deviation everywhere, 1 / 2.
+    _, group = np.unique(np.rint(np.sqrt(counts) / _GRID_STEP), return_inverse=True)
+    numbers = np.bincount(group, weights)
+    means = np.bincount(group, weights * counts) / numbers
+    # Ids that occurred once may be far rarer than that.
+    means = np.append(_RARE_MEANS, means)
+    numbers = np.append(np.full(len(_RARE_MEANS), weights.sum() / len(means)), numbers)
+    observed = -np.expm1(-means)
+    logarithms = counts[:, np.newaxis] * np.log(means) - means - np.log(observed)
+    # Factors that all of a row have change nothing.
+    chances = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
+    for _ in range(_NUM_ROUNDS):
+        numbers = numbers * ((weights / (chances @ numbers)) @ chances)
+    return means, numbers / observed
 
 
 def _chosen(means: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
