@@ -24,6 +24,7 @@ class Contents(NamedTuple):
 
     Attributes:
       dtype: tf.int64, the number TensorFlow has for the dtype of the identifiers.
+      boundaries: tf.int64, what stands for the boundaries of the buckets.
       strings: The identifiers [K] if they are strings, else [0].
       integers: tf.int64, the identifiers [K] if they are integers, else [0].
       buckets: Integers [R, K].
@@ -33,6 +34,7 @@ class Contents(NamedTuple):
     """
 
     dtype: tf.Tensor
+    boundaries: tf.Tensor
     strings: tf.Tensor
     integers: tf.Tensor
     buckets: tf.Tensor
@@ -88,6 +90,8 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         self._dtype = _variable("dtype", [], tf.int64)
         if dtype is not None:
             self._dtype.assign(dtype.as_datatype_enum)
+        #: See `BoundariesWatch`.
+        self._boundaries = _variable("boundaries", [], tf.int64)
         self._version = _variable("version", [], tf.int64)
         self.buckets = _variable("buckets", [num_repetitions, None], bucket_dtype)
         self.members = _variable("members", [num_repetitions, None], tf.int32)
@@ -105,6 +109,10 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         with tf.init_scope():
             number = int(self._dtype.numpy())
         return tf.as_dtype(number) if number else None
+
+    def boundaries(self) -> int:
+        """Returns what stands for the boundaries of the buckets when these were made."""
+        return int(self._boundaries)
 
     def size(self) -> int:
         """Returns K, the number of classes; not to be called in a graph."""
@@ -176,12 +184,15 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
                 found = tf.gather(found, classes)
             return found if is_string else tf.cast(found, dtype)
 
-    def assign(self, identifiers: tf.Tensor, buckets: np.ndarray) -> None:
+    def assign(
+        self, identifiers: tf.Tensor, buckets: np.ndarray, boundaries: int
+    ) -> None:
         """Takes other classes in place of those there are.
 
         Args:
           identifiers: Strings or integers [K].
           buckets: [R, K].
+          boundaries: What stands for the boundaries of the buckets.
         """
         dtype = identifiers.dtype
         is_string = dtype == tf.string
@@ -196,9 +207,17 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
                 if is_string
                 else hashing.int64_keys(identifiers)
             )
-            number = tf.constant(dtype.as_datatype_enum, tf.int64)
             self._replace(
-                Contents(number, strings, integers, table, members, offsets, partners)
+                Contents(
+                    tf.constant(dtype.as_datatype_enum, tf.int64),
+                    tf.constant(boundaries, tf.int64),
+                    strings,
+                    integers,
+                    table,
+                    members,
+                    offsets,
+                    partners,
+                )
             )
 
     def _lists(self, table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Any]:
@@ -252,6 +271,7 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         """Returns the variables in the order of `Contents`."""
         tables = [
             self._dtype,
+            self._boundaries,
             self._strings,
             self._integers,
             self.buckets,
@@ -267,6 +287,7 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         store["dtype"] = dtype
         if not dtype:
             return
+        store["boundaries"] = contents.boundaries.numpy()
         store["buckets"] = contents.buckets.numpy()
         if dtype == tf.string.as_datatype_enum:
             strings = contents.strings.numpy().tolist()
@@ -295,7 +316,11 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
             )
         else:
             identifiers = tf.cast(np.asarray(store["integers"]), dtype)
-        self.assign(identifiers, np.asarray(store["buckets"]))
+        # Files were written without once; then an index of a balanced head is stale.
+        boundaries = (
+            int(np.asarray(store["boundaries"])) if "boundaries" in store else 0
+        )
+        self.assign(identifiers, np.asarray(store["buckets"]), boundaries)
 
 
 def _assert_same(number: tf.Tensor, dtype: tf.DType) -> tf.Operation:
