@@ -111,7 +111,7 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
         return tf.as_dtype(number) if number else None
 
     def boundaries(self) -> int:
-        """Returns what stands for the boundaries of the buckets when these were made."""
+        """Returns what stands for the boundaries that the buckets were cut at."""
         return int(self._boundaries)
 
     def size(self) -> int:
