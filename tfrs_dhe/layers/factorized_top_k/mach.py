@@ -176,7 +176,9 @@ class MACH(TopK):
         if identifiers is None:
             identifiers = self._not_embeddings(candidates)
         identifiers = _identifiers.as_list("identifiers", identifiers)
-        self._assign(identifiers, self._checked_table(identifiers))
+        self._tables.assign(
+            identifiers, self._checked_table(identifiers), self._watch.number()
+        )
         # Identifiers may have another dtype than functions were made for.
         self._reset_tf_function_cache()
         self.predict_function = None
@@ -244,7 +246,7 @@ class MACH(TopK):
         )
         identifiers = tf.concat([present, ids], axis=0)
         self._warn_of_indistinguishable(identifiers, table, first_new=len(present))
-        self._assign(identifiers, table)
+        self._tables.assign(identifiers, table, self._watch.number())
         return self
 
     def remove(self, ids: Any) -> "MACH":
@@ -279,8 +281,10 @@ class MACH(TopK):
             )
         keep = np.ones(len(present), bool)
         keep[positions] = False
-        self._assign(
-            tf.boolean_mask(present, keep), self._tables.buckets.numpy()[:, keep]
+        self._tables.assign(
+            tf.boolean_mask(present, keep),
+            self._tables.buckets.numpy()[:, keep],
+            self._watch.number(),
         )
         return self
 
@@ -495,10 +499,6 @@ class MACH(TopK):
                 "for them now: the head was balanced, or its weights were loaded, "
                 "after `index` was called. Call `index` again."
             )
-
-    def _assign(self, identifiers: tf.Tensor, table: np.ndarray) -> None:
-        """Takes other classes, which have buckets of the head as it is."""
-        self._tables.assign(identifiers, table, self._watch.number())
 
     def _checked_table(self, identifiers: tf.Tensor) -> np.ndarray:
         """Returns the buckets of identifiers, with a warning if it is due."""
