@@ -11,6 +11,7 @@ from tests.analysis.pictures import assert_picture
 from tests.analysis.test_explanation import QUERY, identifiable, make_index
 from tests.analysis.test_sketches import zipf_stream
 from tfrs_dhe import mach
+from tfrs_dhe._keras import keras
 from tfrs_dhe.analysis import (
     ClassRanks,
     NewClassRanks,
@@ -117,6 +118,32 @@ def test_own_buckets_come_back() -> None:
     assert len(index.identifiers()) == 21
     index.remove([900]).add([900])
     assert index._tables.buckets.numpy()[:, 20].tolist() == own
+
+
+@pytest.mark.filterwarnings("ignore:.*have the same buckets")
+@pytest.mark.parametrize("as_file", [True, False])
+def test_borrowed_buckets_of_a_balanced_head_are_back_after_loading(
+    tmp_path: Path, as_file: bool
+) -> None:
+    head = MACHHead(12, 3, embedding_dim=5, balanced=True)
+    head.balance(np.arange(20))
+    index = factorized_top_k.MACH(head).index(np.arange(20))
+    borrow_buckets(index, [900], [[3, 4]])
+    queries = tf.constant(np.random.default_rng(0).normal(size=(4, 5)), tf.float32)
+    expected = index(queries)
+    if as_file:
+        index.save(tmp_path / "index.keras")
+        loaded = keras.models.load_model(tmp_path / "index.keras")
+    else:
+        path = tf.train.Checkpoint(index=index).write(str(tmp_path / "index"))
+        loaded = factorized_top_k.MACH(MACHHead(12, 3, embedding_dim=5, balanced=True))
+        tf.train.Checkpoint(index=loaded).read(path).assert_consumed()
+    for found, of_index in zip(loaded(queries), expected, strict=True):
+        np.testing.assert_array_equal(found, of_index)
+    # Other boundaries are noticed as ever.
+    loaded.head.balance(np.arange(100, 120))
+    with pytest.raises(ValueError, match="the head was balanced"):
+        loaded(queries)
 
 
 def ranks_by_hand(trained: list[float], new: list[float]) -> NewClassRanks:

@@ -186,6 +186,15 @@ def test_saved_sketches_go_on(tmp_path: Path, ids: list[Any]) -> None:
     assert loaded.growth == once.growth
 
 
+def test_large_ids_are_saved(tmp_path: Path) -> None:
+    unsigned = np.array([2**64 - 1, 2**64 - 1, 2**63, 2**63 - 1, 0], np.uint64)
+    sketch = IdSketch().update(unsigned).update(np.array([-2, -(2**63) + 1] * 3))
+    sketch.save(tmp_path / "sketch.npz")
+    loaded = IdSketch.load(tmp_path / "sketch.npz").heavy.ids()
+    assert loaded == sketch.heavy.ids()
+    assert set(loaded) == {*unsigned.tolist(), -2, -(2**63) + 1}
+
+
 def test_merged_sketches_are_that_of_the_whole() -> None:
     whole, first, second = (IdSketch(capacity=500) for _ in range(3))
     whole.update(STREAM)

@@ -1,6 +1,8 @@
 """The index of a MACHHead's classes, against all scores written in NumPy."""
 
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 from tfrs_dhe import layers, mach
 from tfrs_dhe._keras import is_legacy, keras, tfrs
-from tfrs_dhe.layers.factorized_top_k import MACH
+from tfrs_dhe.layers.factorized_top_k import MACH, _tables
 from tfrs_dhe.layers.factorized_top_k._indistinguishable import equal_columns
 
 NUM_CLASSES = 60
@@ -948,3 +950,74 @@ def test_reading_the_lists_does_not_copy_them() -> None:
         first, second = tf.convert_to_tensor(variable), tf.convert_to_tensor(variable)
         places = [np.asarray(memoryview(x)).ctypes.data for x in (first, second)]
         assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_other_threads_find_the_classes_before_or_after_a_change(
+    as_function: bool,
+) -> None:
+    one, other = np.arange(5000), np.arange(5000) + 10**6
+    index = empty_index(make_head(num_buckets=500))
+    asked = queries(2)
+    answers = {as_array(index.index(ids)(asked)[1]).tobytes() for ids in (one, other)}
+    assert len(answers) == 2
+    query = tf.function(index) if as_function else index
+    query(asked)
+    found: list[bytes] = []
+    is_done = threading.Event()
+
+    def ask() -> None:
+        while not is_done.is_set():
+            found.append(as_array(query(asked)[1]).tobytes())
+
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        while len(found) < 100 and not any(one.done() for one in asking):
+            index.index(one).index(other)
+        is_done.set()
+        for one_that_asked in asking:
+            one_that_asked.result()
+    assert set(found) <= answers
+
+
+def test_a_change_amid_a_reading_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = make_index()._tables
+    changed = make_index(dtype="int64")._tables.read()
+    members = tables.members
+    read_value = members.read_value
+
+    def change_once() -> tf.Tensor:
+        monkeypatch.setattr(members, "read_value", read_value)
+        tables._replace(changed)
+        return read_value()
+
+    monkeypatch.setattr(members, "read_value", change_once)
+    for found, expected in zip(tables.read(), changed, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_change_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = make_index()
+    query = tf.function(index)
+    monkeypatch.setattr(_tables, "_MAX_READS", 3)
+    with index._tables._change():
+        for ask in (index, query):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="all the time"):
+                ask(queries())
+    assert_same(query(queries()), index(queries()))
+
+
+@pytest.mark.parametrize("before", ["int32", "string"])
+def test_functions_made_for_another_dtype_of_identifiers(before: str) -> None:
+    """They cut the identifiers to 32 bits."""
+    index = make_index(dtype=before)
+    query = tf.function(index)
+    query(queries())
+    index.predict(queries().numpy(), verbose=0)
+    index.index(INTEGERS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"index were {before}"):
+        query(queries())
+    _, found = index.predict(queries().numpy(), verbose=0)
+    np.testing.assert_array_equal(found, index(queries())[1])

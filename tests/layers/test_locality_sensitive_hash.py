@@ -85,3 +85,11 @@ def test_bad_input() -> None:
 def test_unknown_width() -> None:
     with pytest.raises(ValueError, match=r"of LocalitySensitiveHash must be known"):
         LocalitySensitiveHash(4).build((None, None))
+
+
+def test_products_beyond_the_type_are_an_error() -> None:
+    layer = LocalitySensitiveHash(num_bits=12)
+    vectors = np.random.default_rng(1).uniform(-3, 3, (2, 50)).astype(np.float32)
+    np.testing.assert_array_equal(layer(vectors * np.float32(1e30)), layer(vectors))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="scaled down"):
+        layer(vectors * np.float32(1e38))

@@ -285,3 +285,53 @@ def test_weights_of_another_number_are_an_error_in_a_graph() -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight` must"):
         loss(tf.constant([1.0, 2.0]), tf.constant([2.0]))
+
+
+SQUARE = np.float32([[0, 2, 1], [3, 1, 2], [1, 0, 1]])
+OF_LABELS = tf.constant([[[0], [1], [2]], [[3], [0], [1]]])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        # One key would make all candidates accidental hits, and the loss 0.
+        ("candidate_keys", np.array([7])),
+        ("candidate_keys", np.array([[7], [8], [9]])),
+        ("sampling_probability", np.array([0.1])),
+        ("sampling_probability", np.array([[0.1], [0.2], [0.3]])),
+        ("score_mask", np.array([True, False, True])),
+        ("score_mask", np.array([[True], [False], [True]])),
+    ],
+)
+def test_arguments_are_not_spread_over_scores(name: str, value: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must have the shape"):
+        mach.in_batch_loss(SQUARE, **{name: value})
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None]),
+            tf.TensorSpec([None] * value.ndim, value.dtype),
+        ]
+    )
+    def loss(scores: tf.Tensor, argument: tf.Tensor) -> tf.Tensor:
+        return mach.in_batch_loss(scores, **{name: argument})
+
+    # What has the wrong rank is found as the graph is made.
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=f"`{name}`"):
+        loss(SQUARE, value)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (1, 1), (6,), (2, 1)])
+def test_masks_of_labels_have_their_shape(shape: tuple[int, ...]) -> None:
+    """The six values of a transposed mask would be those of other labels."""
+    with pytest.raises(ValueError, match=r"`mask` must have the shape \(2, 3\)"):
+        mach.merge_labels(OF_LABELS, 4, tf.ones(shape, tf.bool))
+
+
+def test_labels_of_one_example_are_not_those_of_all() -> None:
+    spec = tf.TensorSpec([None, 1, 4])
+    loss = tf.function(mach.multilabel_loss, input_signature=[spec, spec])
+    with pytest.raises(ValueError, match=r"`labels` must have the shape \(3, 1, 4\)"):
+        mach.multilabel_loss(tf.zeros([3, 1, 4]), tf.ones([1, 1, 4]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="shape of `labels`"):
+        loss(tf.zeros([3, 1, 4]), tf.ones([1, 1, 4]))

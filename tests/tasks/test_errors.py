@@ -90,6 +90,15 @@ def test_head_that_is_none() -> None:
             {"candidate_ids": tf.ragged.constant([["a"], []])},
             "no padding",
         ),
+        # One mask would be that of all examples.
+        (
+            {"objective": "multilabel", "mask_value": ""},
+            {
+                "candidate_ids": IDS[:, tf.newaxis],
+                "candidate_mask": tf.constant([[True]]),
+            },
+            r"`candidate_mask` must have the shape \(2, 1\)",
+        ),
         (
             {"objective": "in_batch"},
             {"candidate_sampling_probability": tf.ones([2, 1])},

@@ -73,5 +73,5 @@ def borrow_buckets(index: Any, new_ids: Any, similar_ids: Any) -> MACH:
     table = np.concatenate([table, borrowed[:, is_added]], axis=1)
     table[:, at] = borrowed
     identifiers = tf.concat([present, tf.boolean_mask(new, is_added)], axis=0)
-    index._tables.assign(identifiers, table)
+    index._tables.assign(identifiers, table, index._watch.number())
     return index

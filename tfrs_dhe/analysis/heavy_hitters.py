@@ -86,6 +86,9 @@ class HeavyHitters:
         """Returns arrays from which `restore` makes the same summary."""
         ids = self.ids()
         is_string = bool(ids) and isinstance(ids[0], bytes)
+        integers = [] if is_string else ids
+        # Those of uint64 that int64 does not hold.
+        is_beyond = np.array([i >= 2**63 for i in integers], bool)
         return {
             "keys": self.keys,
             "counts": self.counts,
@@ -93,7 +96,14 @@ class HeavyHitters:
             "is_string": np.array(is_string),
             "bytes": np.frombuffer(b"".join(ids) if is_string else b"", np.uint8),
             "lengths": np.array([len(i) for i in ids] if is_string else [], np.int64),
-            "integers": np.array([] if is_string else ids, np.int64),
+            "integers": np.array(
+                [
+                    i - 2**64 * beyond
+                    for i, beyond in zip(integers, is_beyond.tolist(), strict=True)
+                ],
+                np.int64,
+            ),
+            "is_beyond": is_beyond,
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -101,6 +111,9 @@ class HeavyHitters:
         self.keys, self.counts = state["keys"], state["counts"]
         self.error = int(state["error"])
         ids: list[Any] = state["integers"].tolist()
+        # Files were written without once.
+        for place in np.flatnonzero(state.get("is_beyond", [])).tolist():
+            ids[place] += 2**64
         if state["is_string"]:
             data, ends = state["bytes"].tobytes(), np.cumsum(state["lengths"]).tolist()
             starts = [0, *ends[:-1]]

@@ -42,7 +42,8 @@ class LocalitySensitiveHash(keras.layers.Layer):
 
     Raises:
       ValueError: If an argument is out of range or the input is not numbers.
-      InvalidArgumentError: When run, if the input is NaN or infinite.
+      InvalidArgumentError: When run, if the input is NaN or infinite, or its products
+        with the hyperplanes are.
 
     References:
       Charikar, "Similarity Estimation Techniques from Rounding Algorithms", STOC
@@ -83,6 +84,12 @@ class LocalitySensitiveHash(keras.layers.Layer):
         products = tf.matmul(
             tf.cast(tf.reshape(inputs, [-1, inputs.shape[-1]]), self.variable_dtype),
             tf.cast(self.hyperplanes, self.variable_dtype),
+        )
+        # A sum of infinities of both signs would be on no side.
+        products = tf.debugging.check_numerics(
+            products,
+            "The input of a LocalitySensitiveHash must have finite products with the "
+            f"hyperplanes in {self.variable_dtype}; scaled down, it has the same bits",
         )
         signs = tf.where(products >= 0, 1.0, -1.0)
         bits = tf.reshape(

@@ -100,7 +100,10 @@ def merge_labels(
         num_examples = shape[0]
         rows = tf.repeat(tf.range(num_examples), shape[1])
         flat = tf.reshape(buckets, [-1, buckets.shape[2]])
-        updates = None if mask is None else tf.reshape(mask, [-1])
+        updates = None
+        if mask is not None:
+            mask = of_shape("mask", mask, shape[:2], buckets.shape[:2])
+            updates = tf.reshape(mask, [-1])
     num_repetitions = flat.shape[-1]
     # A scatter adds; classes that share a bucket count once.
     counts = tf.scatter_nd(
@@ -168,6 +171,7 @@ def multilabel_loss(
     """
     logits = _float32_logits(logits)
     _check_label_smoothing(label_smoothing)
+    labels = of_shape("labels", labels, tf.shape(logits), logits.shape)
     labels = tf.cast(labels, tf.float32)
     if label_smoothing:
         labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
@@ -220,7 +224,7 @@ def in_batch_loss(
       Scalar tf.float32.
 
     Raises:
-      ValueError: If an argument is out of range.
+      ValueError: If an argument is out of range or a shape does not fit.
       InvalidArgumentError: When run, if a sampling probability is not positive or
         there are fewer candidates than examples.
 
@@ -264,7 +268,7 @@ def in_batch_columns(
       class first. Logits of what does not count are `NEGLIGIBLE`.
 
     Raises:
-      ValueError: If an argument is out of range.
+      ValueError: If an argument is out of range or a shape does not fit.
     """
     if num_hard_negatives is not None and num_hard_negatives < 1:
         raise ValueError(
@@ -280,9 +284,9 @@ def in_batch_columns(
     is_own = tf.eye(num_examples, num_candidates, dtype=tf.bool)
     counts = tf.ones_like(is_own)
     if score_mask is not None:
-        counts &= score_mask
+        counts &= of_shape("score_mask", score_mask, tf.shape(scores), scores.shape)
     if candidate_keys is not None:
-        candidate_keys = tf.convert_to_tensor(candidate_keys)
+        candidate_keys = _of_candidates("candidate_keys", candidate_keys, scores)
         counts &= candidate_keys[:num_examples, tf.newaxis] != candidate_keys
     if num_hard_negatives is None:
         logits = tf.where(counts | is_own, scores, NEGLIGIBLE)
@@ -347,16 +351,45 @@ def _corrected(
             f"Received shape {scores.shape}."
         )
     if temperature is not None:
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(f"`temperature` must be positive. Received: {temperature}")
         scores = scores / temperature
     if sampling_probability is None:
         return scores
-    sampling_probability = tf.cast(sampling_probability, tf.float32)
+    sampling_probability = tf.cast(
+        _of_candidates("sampling_probability", sampling_probability, scores),
+        tf.float32,
+    )
     tf.debugging.assert_positive(
         sampling_probability, "`sampling_probability` must be positive."
     )
     return scores - tf.math.log(sampling_probability)
+
+
+def _of_candidates(name: str, values: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """Returns values [num_candidates] of the columns of scores."""
+    return of_shape(name, values, tf.shape(scores)[1:], scores.shape[1:])
+
+
+def of_shape(
+    name: str, values: tf.Tensor, shape: tf.Tensor, static_shape: tf.TensorShape
+) -> tf.Tensor:
+    """Returns an argument as a tensor if it has a shape, to which none is broadcast.
+
+    Raises:
+      ValueError: If it has another one. In a graph where that is not known before it is
+        run it is a tf.errors.InvalidArgumentError.
+    """
+    values = tf.convert_to_tensor(values)
+    if not values.shape.is_compatible_with(static_shape):
+        raise ValueError(
+            f"`{name}` must have the shape {static_shape}. Received shape "
+            f"{values.shape}."
+        )
+    tf.debugging.assert_equal(
+        tf.shape(values), shape, f"The shape of `{name}` (x) must be another one (y)."
+    )
+    return values
 
 
 def _float32_logits(logits: tf.Tensor) -> tf.Tensor:

@@ -205,6 +205,7 @@ class Multilabel(_OverBuckets):
                 )
             return None
         if mask is not None:
+            mask = losses.of_shape("candidate_mask", mask, tf.shape(ids), ids.shape)
             mask = tf.cast(mask, tf.bool)
         if value is None:
             return mask

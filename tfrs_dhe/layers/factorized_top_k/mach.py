@@ -157,9 +157,9 @@ class MACH(TopK):
 
         Warns if identifiers cannot be told apart; see `indistinguishable`.
 
-        While it runs, and `add` and `remove` alike, no other thread may query this
-        index: it would find new buckets with old identifiers, and wrong answers.
-        What is served is an export, which does not change.
+        Other threads may query the index while it runs, and `add` and `remove` alike:
+        their answers are from before or from after the change. Until it is done, there
+        is room for both. One thread at a time may change an index.
 
         Args:
           candidates: The identifiers: distinct strings or integers [K], a tensor,
@@ -176,8 +176,12 @@ class MACH(TopK):
         if identifiers is None:
             identifiers = self._not_embeddings(candidates)
         identifiers = _identifiers.as_list("identifiers", identifiers)
-        self._tables.assign(identifiers, self._checked_table(identifiers))
+        self._tables.assign(
+            identifiers, self._checked_table(identifiers), self._watch.number()
+        )
+        # Identifiers may have another dtype than functions were made for.
         self._reset_tf_function_cache()
+        self.predict_function = None
         return self
 
     def index_from_dataset(self, candidates: tf.data.Dataset) -> "MACH":
@@ -216,8 +220,8 @@ class MACH(TopK):
         """Adds classes, after those that are there; nothing is trained.
 
         The head has scores for their buckets already. Time goes with the size of
-        the whole index, so classes are best added many at a time. No other thread
-        may query the index meanwhile; see `index`.
+        the whole index, so classes are best added many at a time. Other threads may
+        query it meanwhile; see `index`.
 
         Args:
           ids: Distinct strings or integers [n], as in the index.
@@ -242,14 +246,14 @@ class MACH(TopK):
         )
         identifiers = tf.concat([present, ids], axis=0)
         self._warn_of_indistinguishable(identifiers, table, first_new=len(present))
-        self._tables.assign(identifiers, table)
+        self._tables.assign(identifiers, table, self._watch.number())
         return self
 
     def remove(self, ids: Any) -> "MACH":
         """Removes classes; nothing is trained.
 
         Time goes with the size of the whole index, so classes are best removed
-        many at a time. No other thread may query the index meanwhile; see `index`.
+        many at a time. Other threads may query it meanwhile; see `index`.
 
         Args:
           ids: Distinct strings or integers [n], as in the index.
@@ -278,7 +282,9 @@ class MACH(TopK):
         keep = np.ones(len(present), bool)
         keep[positions] = False
         self._tables.assign(
-            tf.boolean_mask(present, keep), self._tables.buckets.numpy()[:, keep]
+            tf.boolean_mask(present, keep),
+            self._tables.buckets.numpy()[:, keep],
+            self._watch.number(),
         )
         return self
 
@@ -304,8 +310,10 @@ class MACH(TopK):
         Raises:
           ValueError: If `index` has not been called.
         """
-        identifiers = self.identifiers()
-        groups = _indistinguishable.equal_columns(self._tables.buckets.numpy())
+        self._require_index()
+        contents = self._tables.read()
+        identifiers = self._tables.identifiers(contents)
+        groups = _indistinguishable.equal_columns(contents.buckets.numpy())
         return [tuple(tf.gather(identifiers, g).numpy().tolist()) for g in groups]
 
     def call(self, queries: Any, k: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -354,19 +362,20 @@ class MACH(TopK):
                 f"Received logits of shape {logits.shape}."
             )
         values = mach.bucket_values(logits, self.aggregation, self.activation)
-        tables = self._tables
+        contents = self._tables.read()
         with tf.device(_tables.DEVICE):
-            num_classes = tf.shape(tables.buckets)[1]
+            num_classes = tf.shape(contents.buckets)[1]
             top = decoding.top_k(
                 values,
-                tables.buckets,
+                contents.buckets,
                 tf.minimum(k, num_classes),
                 self.aggregation,
-                inverse_lists=(tables.members, tables.offsets),
-                partner_buckets=tables.partner_buckets,
+                inverse_lists=(contents.members, contents.offsets),
+                partner_buckets=contents.partner_buckets,
                 method=self.method,
             )
-            return top.scores, tables.identifiers_of(top.classes), top.num_scored
+            identifiers = self._tables.identifiers(contents, top.classes)
+            return top.scores, identifiers, top.num_scored
 
     @tf.function
     def query_with_exclusions(
