@@ -70,6 +70,7 @@ def served(
     rows: _compact_rows.CompactRows,
     dtype: str,
     key_index: str,
+    trained_rows: bool = False,
 ) -> MaterializedEmbedding:
     """Returns a layer of rows and of the network for other ids.
 
@@ -80,6 +81,7 @@ def served(
       rows: Theirs.
       dtype: What these have been rounded to.
       key_index: What finds them.
+      trained_rows: Whether they are no outputs of the network.
     """
     materialized = MaterializedEmbedding(
         network,
@@ -87,6 +89,7 @@ def served(
         row_dtype=dtype,
         key_index=key_index,
         num_side_features=network.num_side_features,
+        trained_rows=trained_rows,
         name=layer.name,
         dtype=layer.dtype_policy,
     )

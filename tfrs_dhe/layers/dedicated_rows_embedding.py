@@ -244,7 +244,9 @@ class DedicatedRowsEmbedding(IdLayer):
             keys = np.insert(keys, place, padding)
             rows = np.insert(rows, place, 0, axis=0)
         compact_rows = _compact_rows.compact(rows, dtype)
-        return _materialize.served(self, network, keys, compact_rows, dtype, key_index)
+        return _materialize.served(
+            self, network, keys, compact_rows, dtype, key_index, trained_rows=True
+        )
 
     def get_build_config(self) -> dict[str, Any]:
         """Returns the width of the network's input, which side features add to."""

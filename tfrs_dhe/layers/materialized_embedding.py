@@ -37,8 +37,9 @@ class MaterializedEmbedding(IdLayer):
     48 bytes a key, and `"sorted"`, a binary search, takes 8 and more time for large
     batches. Index and rows are in `.keras` and `.weights.h5` files, checkpoints and
     SavedModels. They are no weights: `get_weights`, `set_weights` and `.h5` files of
-    the old format have the network alone, and a layer that was made again from these
-    computes every id, which is slower and never wrong.
+    the old format have the network alone. A layer that was made again from these
+    computes every id, which is slower and not wrong; where rows were trained, of which
+    the network knows nothing, its call is an error.
 
     The hash table is no part of XLA: functions with `jit_compile=True` cannot hold the
     layer. Its inference form, `embedding`, can be there.
@@ -58,6 +59,8 @@ class MaterializedEmbedding(IdLayer):
         each row.
       key_index: `"hash_table"` or `"sorted"`.
       num_side_features: s, how many numbers per id the embedding takes; 0 if none.
+      trained_rows: Whether the rows were trained, as those of a
+        `DedicatedRowsEmbedding`, and not computed by `embedding`.
       **kwargs: Those of a Keras layer.
 
     Input shape: ids [...], strings or integers, of any rank, dense or ragged.
@@ -67,6 +70,7 @@ class MaterializedEmbedding(IdLayer):
     Raises:
       ValueError: If an argument is out of range, ids are neither strings nor
         integers, side features are not those of the embedding, or training is true.
+      InvalidArgumentError: When run, if `trained_rows` have not been loaded.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class MaterializedEmbedding(IdLayer):
         row_dtype: str = "float32",
         key_index: str = "hash_table",
         num_side_features: int = 0,
+        trained_rows: bool = False,
         **kwargs: Any,
     ) -> None:
         if not isinstance(embedding, InferenceDeepHashEmbedding):
@@ -105,6 +110,7 @@ class MaterializedEmbedding(IdLayer):
                 f"{embedding.num_side_features}. Received: {num_side_features!r}."
             )
         self.num_side_features = num_side_features
+        self.trained_rows = bool(trained_rows)
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(
                 self.num_rows, self.output_dim, row_dtype, key_index
@@ -178,8 +184,25 @@ class MaterializedEmbedding(IdLayer):
         return rows
 
     def _look_up(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.device(DEVICE):
+        with tf.device(DEVICE), tf.control_dependencies(self._checks()):
             return self._keyed_rows.look_up(keys_of(ids), self.compute_dtype)
+
+    def _checks(self) -> list[tf.Operation]:
+        """Returns what fails without rows, where the network cannot stand in."""
+        if not self.trained_rows:
+            return []
+        with tf.init_scope():
+            if int(self._keyed_rows.num_keys()):
+                return []  # Nothing that a server would have to run.
+        # When run: a model is made again, in a graph, before its rows are loaded.
+        check = tf.debugging.assert_positive(
+            self._keyed_rows.num_keys(),
+            f"{self.name} has no rows. They were trained, and the network knows "
+            "nothing of their ids. Load them from a file that has them: `.keras`, "
+            "`.weights.h5`, a checkpoint or a SavedModel. `get_weights` and `.h5` "
+            "files of the old format do not.",
+        )
+        return [] if check is None else [check]
 
     def _branch(self, *arguments: tf.Tensor) -> tf.Tensor:
         if tf.executing_eagerly():
@@ -219,7 +242,9 @@ class MaterializedEmbedding(IdLayer):
           ValueError: If ids are neither strings nor integers.
         """
         flat = flatten(as_id_tensor(ids))
-        _, is_known = self._look_up(flat.ids)
+        with tf.device(DEVICE):
+            keys = keys_of(flat.ids)
+            _, is_known = self._keyed_rows.look_up(keys, self.compute_dtype)
         return tf.squeeze(flat.restore(is_known[:, tf.newaxis]), axis=-1)
 
     def error(
@@ -274,6 +299,7 @@ class MaterializedEmbedding(IdLayer):
             "row_dtype": self.row_dtype,
             "key_index": self.key_index,
             "num_side_features": self.num_side_features,
+            "trained_rows": self.trained_rows,
         }
 
     @classmethod
