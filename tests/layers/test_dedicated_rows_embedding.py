@@ -177,6 +177,31 @@ def test_materialized_form_takes_the_ids_of_the_layer() -> None:
         served(tf.constant([1, 2]))
 
 
+@pytest.mark.parametrize("key_index", ["hash_table", "sorted"])
+def test_network_does_not_stand_in_for_rows_that_were_trained(
+    key_index: str, tmp_path: Any
+) -> None:
+    layer = make()
+    layer(MIXED, training=False)
+    ids = keras.Input((), dtype="string")
+    served = keras.Model(ids, layer.materialize("float32", key_index)(ids))
+    # What does not have the rows: weights, as they are in an old file.
+    again = keras.models.clone_model(served)
+    again.set_weights(served.get_weights())
+    in_graph = tf.function(again)
+    for function in (again, in_graph):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="has no rows"):
+            function(MIXED)
+    served.save_weights(tmp_path / "rows.weights.h5")
+    again.load_weights(tmp_path / "rows.weights.h5")
+    expected = layer(MIXED, training=False)
+    for function in (again, in_graph):
+        np.testing.assert_allclose(function(MIXED), expected, atol=1e-6)
+    # With rows nothing is checked, when a server runs it.
+    operations = tf.function(served).get_concrete_function(MIXED).graph.get_operations()
+    assert "Assert" not in {operation.type for operation in operations}
+
+
 def test_materialized_form_takes_side_features() -> None:
     layer = make(row_dropout=0.5)
     features = tf.random.stateless_normal([7, 2], seed=[1, 2])

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._keras import is_legacy
 from tfrs_dhe.layers import DeepHashEmbedding, EmbeddingNetwork
 
 #: Rounding of float32: relative error of one operation.
@@ -170,3 +171,18 @@ def test_without_weights_there_is_nothing_to_fold() -> None:
     ):
         with pytest.raises(ValueError, match="Train it, load it, or call it"):
             layer.inference_form()
+
+
+@pytest.mark.skipif(is_legacy, reason="legacy Keras does not quantize")
+@pytest.mark.parametrize("name", ["hidden_1", "output_layer"])
+def test_integers_of_keras_are_not_taken_for_weights(name: str) -> None:
+    layer = make()
+    getattr(layer.network, name).quantize("int8")
+    layer(IDS, training=False)  # The layer itself goes on.
+    for form in (
+        layer.inference_form,
+        layer.network.inference_form,
+        lambda: layer.materialize(IDS),
+    ):
+        with pytest.raises(ValueError, match=f"kernel of {name} has the dtype int8"):
+            form()

@@ -140,6 +140,30 @@ def test_optimizer_gets_whole_weights_in_mixed_precision() -> None:
     assert model.tower.kernel.numpy() == 1 - 2.0**-14
 
 
+def test_losses_of_activities_are_those_of_one_step(run_eagerly: bool) -> None:
+    class Towerless(tfrs_dhe.models.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = keras.layers.Dense(
+                1,
+                kernel_initializer="ones",
+                activity_regularizer=keras.regularizers.L2(0.5),
+            )
+
+        def compute_loss(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+            return 0.0 * tf.reduce_sum(self.tower(x))
+
+    model = Towerless()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    # Batches of 2, 2 and 1: a step of another shape is traced anew.
+    data = tf.data.Dataset.from_tensor_slices([[1.0], [1.0], [2.0], [2.0], [3.0]])
+    history = model.fit(data.batch(2), epochs=2, verbose=0).history
+    # Of the last batch: .5 * 3^2, by the number of its examples.
+    assert history["regularization_loss"] == [4.5, 4.5]
+    logs = model.evaluate(data.take(4).batch(2), verbose=0, return_dict=True)
+    assert logs["regularization_loss"] == 2.0  # .5 * (2^2 + 2^2) / 2
+
+
 def test_model_is_saved_without_a_trace_of_the_step(tmp_path: Any) -> None:
     model = make_model(tfrs_dhe.models.Model, passes_training=False)
     model.fit(DATA, verbose=0)

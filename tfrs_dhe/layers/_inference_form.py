@@ -154,7 +154,7 @@ def network(trained: EmbeddingNetwork) -> InferenceEmbeddingNetwork:
       A network with copies of the weights.
 
     Raises:
-      ValueError: If the network is not built.
+      ValueError: If the network is not built, or Keras has quantized it.
     """
     config = {**trained.get_config(), **_changes(trained)}
     copy = InferenceEmbeddingNetwork.from_config(config)
@@ -176,7 +176,7 @@ def embedding(
       A layer with copies of the weights.
 
     Raises:
-      ValueError: If the layer is not built.
+      ValueError: If the layer is not built, or Keras has quantized it.
     """
     config = {**trained.get_config(), **_changes(trained.network)}
     if deduplicate is not None:
@@ -196,6 +196,15 @@ def _changes(trained: EmbeddingNetwork) -> dict[str, Any]:
             "load it, or call it on some ids first."
         )
     denses = [getattr(trained, f"hidden_{i}") for i in range(trained.num_hidden_layers)]
+    for dense in (*denses, trained.output_layer):
+        # Keras's integers are the weights only with its scales.
+        if not tf.as_dtype(dense.kernel.dtype).is_floating:
+            raise ValueError(
+                "A form for serving is made of weights in floating point. Received a "
+                f"layer that Keras has quantized: the kernel of {dense.name} has the "
+                f"dtype {tf.as_dtype(dense.kernel.dtype).name}. Make it before "
+                '`quantize`; `materialize(ids, dtype="int8")` has rows of integers.'
+            )
     return {
         "trainable": False,
         "hidden_dim": [int(dense.kernel.shape[1]) for dense in denses],

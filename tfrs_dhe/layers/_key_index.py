@@ -40,6 +40,10 @@ class HashTableIndex(tf.__internal__.tracking.AutoTrackable):
         keys, rows = self._table.export()
         return keys.numpy()[np.argsort(rows.numpy())]
 
+    def size(self) -> tf.Tensor:
+        """Returns how many keys there are."""
+        return self._table.size()
+
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """Returns the numbers of the rows of keys, n where there is none."""
         return self._table.lookup(keys)
@@ -78,6 +82,10 @@ class SortedIndex(tf.__internal__.tracking.AutoTrackable):
     def keys(self) -> np.ndarray:
         """Returns the keys by the numbers of their rows."""
         return self._keys.numpy()[: int(self._count)]
+
+    def size(self) -> tf.Tensor:
+        """Returns how many keys there are."""
+        return tf.convert_to_tensor(self._count)
 
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """Returns the numbers of the rows of keys, n where there is none."""

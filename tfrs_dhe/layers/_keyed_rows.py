@@ -132,6 +132,10 @@ class KeyedRows(tf.__internal__.tracking.AutoTrackable):
             },
         }
 
+    def num_keys(self) -> tf.Tensor:
+        """Returns how many keys there are, n or none."""
+        return self._index.size()
+
     def look_up(
         self, keys: tf.Tensor, compute_dtype: str
     ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -75,6 +75,7 @@ def served(
     dtype: str,
     key_index: str,
     string_ids: bool,
+    trained_rows: bool = False,
 ) -> MaterializedEmbedding:
     """Returns a layer of rows and of the network for other ids.
 
@@ -86,6 +87,7 @@ def served(
       dtype: What these have been rounded to.
       key_index: What finds them.
       string_ids: Whether the ids they are of are strings.
+      trained_rows: Whether they are no outputs of the network.
     """
     materialized = MaterializedEmbedding(
         network,
@@ -94,6 +96,7 @@ def served(
         key_index=key_index,
         num_side_features=network.num_side_features,
         string_ids=string_ids,
+        trained_rows=trained_rows,
         name=layer.name,
         dtype=layer.dtype_policy,
     )

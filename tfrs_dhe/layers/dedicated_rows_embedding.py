@@ -239,7 +239,14 @@ class DedicatedRowsEmbedding(IdLayer):
             rows = np.insert(rows, place, 0, axis=0)
         compact_rows = _compact_rows.compact(rows, dtype)
         return _materialize.served(
-            self, network, keys, compact_rows, dtype, key_index, self.string_ids
+            self,
+            network,
+            keys,
+            compact_rows,
+            dtype,
+            key_index,
+            self.string_ids,
+            trained_rows=True,
         )
 
     def get_build_config(self) -> dict[str, Any]:

@@ -231,7 +231,7 @@ class DeepHashEmbedding(IdLayer):
           error.
 
         Raises:
-          ValueError: If the layer has not been built.
+          ValueError: If the layer has not been built, or Keras has quantized it.
         """
         # Its class derives from this one.
         from tfrs_dhe.layers import _inference_form

@@ -323,7 +323,7 @@ class EmbeddingNetwork(keras.layers.Layer):
           error.
 
         Raises:
-          ValueError: If the layer has not been built.
+          ValueError: If the layer has not been built, or Keras has quantized it.
         """
         # Its class derives from this one.
         from tfrs_dhe.layers import _inference_form

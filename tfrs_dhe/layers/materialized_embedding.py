@@ -37,8 +37,9 @@ class MaterializedEmbedding(IdLayer):
     48 bytes a key, and `"sorted"`, a binary search, takes 8 and more time for large
     batches. Index and rows are in `.keras` and `.weights.h5` files, checkpoints and
     SavedModels. They are no weights: `get_weights`, `set_weights` and `.h5` files of
-    the old format have the network alone, and a layer that was made again from these
-    computes every id, which is slower and never wrong.
+    the old format have the network alone. A layer that was made again from these
+    computes every id, which is slower and not wrong; where rows were trained, of which
+    the network knows nothing, its call is an error.
 
     The hash table is no part of XLA: functions with `jit_compile=True` cannot hold the
     layer. Its inference form, `embedding`, can be there.
@@ -60,6 +61,8 @@ class MaterializedEmbedding(IdLayer):
       num_side_features: s, how many numbers per id the embedding takes; 0 if none.
       string_ids: Whether the ids that have rows are strings, and others an error; None
         takes both, of which those of another type than the rows' find none.
+      trained_rows: Whether the rows were trained, as those of a
+        `DedicatedRowsEmbedding`, and not computed by `embedding`.
       **kwargs: Those of a Keras layer.
 
     Input shape: ids [...], strings or integers as the ids with rows are, of any rank,
@@ -71,6 +74,7 @@ class MaterializedEmbedding(IdLayer):
       ValueError: If an argument is out of range, ids are neither strings nor integers
         or of another type than those with rows, side features are not those of the
         embedding, or training is true.
+      InvalidArgumentError: When run, if `trained_rows` have not been loaded.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class MaterializedEmbedding(IdLayer):
         key_index: str = "hash_table",
         num_side_features: int = 0,
         string_ids: bool | None = None,
+        trained_rows: bool = False,
         **kwargs: Any,
     ) -> None:
         if not isinstance(embedding, InferenceDeepHashEmbedding):
@@ -111,6 +116,7 @@ class MaterializedEmbedding(IdLayer):
             )
         self.num_side_features = num_side_features
         self.string_ids = string_ids
+        self.trained_rows = bool(trained_rows)
         with tf.device(DEVICE):
             self._keyed_rows = KeyedRows(
                 self.num_rows, self.output_dim, row_dtype, key_index
@@ -162,7 +168,8 @@ class MaterializedEmbedding(IdLayer):
         ids = as_id_tensor(ids)
         flat = flatten(ids)
         features = self._features(side_features, ids)
-        known, is_known = self._look_up(flat.ids)
+        with tf.device(DEVICE), tf.control_dependencies(self._checks()):
+            known, is_known = self._look_up(flat.ids)
         outputs = tf.cond(
             tf.reduce_all(is_known),
             lambda: known,
@@ -188,6 +195,23 @@ class MaterializedEmbedding(IdLayer):
             check_type(ids, self.string_ids)
         with tf.device(DEVICE):
             return self._keyed_rows.look_up(keys_of(ids), self.compute_dtype)
+
+    def _checks(self) -> list[tf.Operation]:
+        """Returns what fails without rows, where the network cannot stand in."""
+        if not self.trained_rows:
+            return []
+        with tf.init_scope():
+            if int(self._keyed_rows.num_keys()):
+                return []  # Nothing that a server would have to run.
+        # When run: a model is made again, in a graph, before its rows are loaded.
+        check = tf.debugging.assert_positive(
+            self._keyed_rows.num_keys(),
+            f"{self.name} has no rows. They were trained, and the network knows "
+            "nothing of their ids. Load them from a file that has them: `.keras`, "
+            "`.weights.h5`, a checkpoint or a SavedModel. `get_weights` and `.h5` "
+            "files of the old format do not.",
+        )
+        return [] if check is None else [check]
 
     def _branch(self, *arguments: tf.Tensor) -> tf.Tensor:
         if tf.executing_eagerly():
@@ -284,6 +308,7 @@ class MaterializedEmbedding(IdLayer):
             "key_index": self.key_index,
             "num_side_features": self.num_side_features,
             "string_ids": self.string_ids,
+            "trained_rows": self.trained_rows,
         }
 
     @classmethod

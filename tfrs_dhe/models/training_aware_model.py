@@ -34,11 +34,11 @@ class Model(tfrs.Model):
 
     def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         """Runs the step of `tfrs.Model` with every layer in training mode."""
-        return _Step(super().train_step)(inputs, training=True)
+        return _Step(self, super().train_step)(inputs, training=True)
 
     def test_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         """Runs the step of `tfrs.Model` with every layer in inference mode."""
-        return _Step(super().test_step)(inputs, training=False)
+        return _Step(self, super().test_step)(inputs, training=False)
 
 
 class _Step(keras.layers.Layer):
@@ -48,9 +48,12 @@ class _Step(keras.layers.Layer):
     be saved with it.
     """
 
-    def __init__(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> None:
+    def __init__(self, model: Any, step: Callable[[Any], dict[str, tf.Tensor]]) -> None:
         # A layer of mixed precision would hand the optimizer rounded weights.
         super().__init__(dtype="float32", autocast=False)
+        # The outermost call clears the losses of the layers it has, which those
+        # within leave where they are: losses of activities would add up over steps.
+        self._model = model
         self._step = step
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, tf.Tensor]:
