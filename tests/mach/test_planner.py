@@ -227,6 +227,32 @@ def test_fixed_buckets_or_repetitions() -> None:
         mach.plan(10**6, 1, num_repetitions=1, min_snr=1)
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["min_snr", "max_standard_deviation", "max_indistinguishable_probability"],
+)
+@pytest.mark.parametrize("number", [np.float16, np.float32, np.float64])
+def test_targets_of_numpy_are_those_of_python(target: str, number: Any) -> None:
+    value = number(0.25)
+    found = mach.plan(100_000, 16, **{target: value})
+    assert found == mach.plan(100_000, 16, **{target: 0.25})
+
+
+@pytest.mark.parametrize("integer", [np.int16, np.int32, np.int64, np.uint64])
+def test_integers_of_numpy_are_those_of_python(integer: Any) -> None:
+    sizes = {"num_buckets": 30_000, "num_repetitions": 32}
+    plan = mach.plan(10**6, 1024, **{k: integer(v) for k, v in sizes.items()})
+    # 30,000^32 is far beyond 64 bits, and the bytes beyond 32.
+    assert plan.expected_indistinguishable_pairs == pytest.approx(
+        float(Fraction(math.comb(10**6, 2), 30_000**32))
+    )
+    assert plan.bytes == 30_000 * 32 * 1025 * 4
+    assert plan == mach.plan(10**6, 1024, **sizes)
+    assert mach.plan(
+        1000, 16, min_repetitions=integer(4), softmax_share=0.5
+    ) == mach.plan(1000, 16, softmax_share=0.5)
+
+
 def test_few_repetitions_unless_more_are_needed() -> None:
     assert mach.plan(60_416, 64, softmax_share=1 / 4).num_repetitions == 4
     assert mach.plan(983, 64, parameter_budget=400 * 65).num_buckets == 100

@@ -122,12 +122,14 @@ def plan(
     """
     num_classes = _integer("num_classes", num_classes, 2)
     _integer("embedding_dim", embedding_dim, 1)
-    _integer("min_repetitions", min_repetitions, 1)
     _integer("optimizer_slots", optimizer_slots, 0)
+    # Python's own integers, as powers of NumPy's wrap around.
+    min_repetitions = _integer("min_repetitions", min_repetitions, 1)
     if num_buckets is not None:
-        _integer("num_buckets", num_buckets, 2, universal.MAX_NUM_BUCKETS)
+        most = universal.MAX_NUM_BUCKETS
+        num_buckets = _integer("num_buckets", num_buckets, 2, most)
     if num_repetitions is not None:
-        _integer("num_repetitions", num_repetitions, 1)
+        num_repetitions = _integer("num_repetitions", num_repetitions, 1)
     if dtype not in DTYPE_BYTES:
         raise ValueError(
             f"`dtype` must be one of {tuple(DTYPE_BYTES)}. Received: {dtype!r}."
@@ -154,7 +156,7 @@ def plan(
     }
     given = [name for name, value in targets.items() if value is not None]
     for name in given:
-        _check_target(name, targets[name])
+        targets[name] = _check_target(name, targets[name])
     if num_buckets is not None and num_repetitions is not None:
         if given or max_outputs is not None:
             raise ValueError(
@@ -171,8 +173,11 @@ def plan(
         )
     choice = _Choice(
         figures,
-        max_indistinguishable_probability or MAX_INDISTINGUISHABLE_PROBABILITY,
-        _max_variance(hitter.probability, max_standard_deviation, min_snr),
+        targets["max_indistinguishable_probability"]
+        or MAX_INDISTINGUISHABLE_PROBABILITY,
+        _max_variance(
+            hitter.probability, targets["max_standard_deviation"], targets["min_snr"]
+        ),
         min_repetitions if num_repetitions is None else num_repetitions,
         fixed_buckets=num_buckets,
         fixed_repetitions=num_repetitions,
@@ -357,11 +362,12 @@ def _max_variance(
     return min(limits)
 
 
-def _check_target(name: str, value: Any) -> None:
+def _check_target(name: str, value: Any) -> float:
     most = 1.0 if name == "max_indistinguishable_probability" else math.inf
     if not _is_number(value) or not (0 < value <= most and math.isfinite(value)):
         limit = "in (0, 1]" if most == 1 else "positive and finite"
         raise ValueError(f"`{name}` must be {limit}. Received: {value!r}.")
+    return float(value)
 
 
 def _is_number(value: Any) -> bool:
