@@ -30,6 +30,11 @@ def nothing(**settings: Any) -> dict[str, float]:
     return {"quality": 1.0}
 
 
+def parse(data_share: float, quality: str) -> dict[str, float]:
+    """Returns the quality that a word says."""
+    return {"quality": float(quality), "bytes": 1}
+
+
 def rendezvous(data_share: float, folder: str, me: int, other: int) -> dict[str, float]:
     """Returns when another process has been seen: both run at a time, or never end."""
     Path(folder, str(me)).touch()

@@ -196,6 +196,13 @@ def test_sweep(tmp_path: Path, capsys: Any) -> None:
     assert (tmp_path / "plot.png").exists()
 
 
+def test_a_setting_that_is_given_twice_is_said(tmp_path: Path, capsys: Any) -> None:
+    grid = ["--grid", "b=10", "r=1", "b=100", "--directory", str(tmp_path)]
+    assert main(["sweep", f"{CASES}:evaluate", *grid]) == 2
+    assert "each setting once" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_explain(tmp_path: Path, capsys: Any) -> None:
     status = main(
         [

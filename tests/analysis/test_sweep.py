@@ -1,5 +1,7 @@
 """Sweeps whose best point follows from a formula."""
 
+import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,60 @@ def test_a_seed_that_diverged_leaves_its_settings_out() -> None:
     assert [one.settings for one in result.front] == [{"b": 2}]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_point_of_unknown_memory_hides_no_other(value: float) -> None:
+    rows = [(1, 1000.0, 0.5), (2, value, 0.6), (3, 500.0, 0.55), (4, 2000.0, 0.7)]
+    for order in itertools.permutations(rows):
+        result = Sweep(tuple(SweepPoint({"b": b}, q, n, {}) for b, n, q in order))
+        # b = 3 is better than b = 1, and smaller.
+        assert [one.settings["b"] for one in result.front] == [3, 4]
+        assert "Left out, without a finite memory: 1\n" in str(result)
+
+
+def test_what_is_not_finite_is_kept_in_strict_json(tmp_path: Path) -> None:
+    qualities = ["nan", "inf", "-inf"]
+    result = sweep(f"{CASES}:parse", {"quality": qualities}, tmp_path)
+    assert [str(p.quality) for p in result.points] == qualities
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    for path in tmp_path.glob("*.json"):
+        assert json.loads(path.read_text(), parse_constant=refuse)
+    again = sweep(f"{CASES}:parse", {"quality": qualities}, tmp_path)
+    assert [str(p.quality) for p in again.points] == qualities
+
+
+def test_values_of_any_kind_are_told_apart(tmp_path: Path) -> None:
+    qualities = {"[64, 64]": 0.5, "[32]": 0.4, "True": 0.3, "1": 0.2, "None": 0.1}
+    values = [[64, 64], [32], True, 1, None]
+    result = Sweep(
+        tuple(SweepPoint({"h": v}, qualities[str(v)], 1000, {}) for v in values)
+    )
+    (effect,) = result.effects
+    assert dict(zip(map(str, effect.values), effect.qualities, strict=True)) == (
+        qualities
+    )
+    assert effect.spread == pytest.approx(0.4)
+    assert_picture(result.plot(tmp_path / "a"), "h = [64, 64]", "h = True", "h = 1")
+
+
+def test_seeds_alone_are_one_point(tmp_path: Path) -> None:
+    result = Sweep(tuple(SweepPoint({"seed": s}, 0.1 * s, 10, {}) for s in range(3)))
+    (one,) = result.front
+    assert (one.quality, one.num_seeds) == (pytest.approx(0.1), 3)
+    assert_picture(result.plot(tmp_path / "a"), "a point")
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "words"),
+    [(999, "999 B"), (999_499, "999 kB"), (999_600, "1 MB"), (1.0004e6, "1 MB")],
+)
+def test_memory_in_words(num_bytes: float, words: str) -> None:
+    result = Sweep((SweepPoint({"b": 1}, 0.5, num_bytes, {}),))
+    assert str(result.best).endswith(f", {words}")
+
+
 def test_samples_are_nested_and_of_their_size() -> None:
     ids = tf.constant([f"user_{i}" for i in range(20_000)])
     small, large = in_sample(ids, 0.1).numpy(), in_sample(ids, 0.4).numpy()
@@ -158,6 +214,12 @@ def test_samples_are_nested_and_of_their_size() -> None:
         ({"grid": []}, "`grid` must have at least one point"),
         ({"grid": {"x": []}}, "`grid` must have at least one point"),
         ({"grid": [{"x": 1}, {"y": 1}]}, "the same settings in each point"),
+        ({"grid": {"x": "10"}}, r"a list of values.*Received: x = '10'"),
+        ({"grid": {"x": [1, 2, 1]}}, r"each point once. Received twice: {'x': 1}"),
+        ({"grid": [{"x": 1}, {"x": 1}]}, "each point once"),
+        ({"grid": {"data_share": [0.1, 1.0]}}, "must not have the setting data_share"),
+        ({"grid": {"x": [math.nan]}}, "values that JSON has.*x = nan"),
+        ({"grid": {"x": [np.int64(1)]}}, "values that JSON has.*x = .*int64"),
         ({"data_share": 0}, r"`data_share` must be in \(0, 1\]"),
         ({"processes": 0}, "`processes` must be a positive integer"),
         ({"evaluate": f"{CASES}:nothing"}, r"`quality` and `bytes`.*without \['bytes'"),

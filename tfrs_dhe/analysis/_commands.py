@@ -106,6 +106,12 @@ def retraining(options: argparse.Namespace) -> int:
 
 def sweep(options: argparse.Namespace) -> int:
     """Evaluates what is missing of a grid, and prints all."""
+    names = [name for name, _ in options.grid]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "`--grid` must have each setting once, with all its values. Received: "
+            f"{', '.join(names)}."
+        )
     result = run_sweep(
         options.evaluate,
         dict(options.grid),

@@ -6,6 +6,7 @@ package reads when it is imported.
 
 import importlib.util
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,11 @@ def _repetition_worker() -> ModuleType:
     return module
 
 
+def _plain(number: float) -> float | str:
+    """Returns a number as JSON has it; it has none that are not finite."""
+    return number if math.isfinite(number) else str(number)
+
+
 def main() -> None:
     """Evaluates what the JSON object in the first argument says."""
     worker = _repetition_worker()
@@ -35,7 +41,7 @@ def main() -> None:
     start = time.perf_counter()
     found: dict[str, Any] = dict(evaluate(**job["settings"]))
     found.setdefault("seconds", time.perf_counter() - start)
-    numbers = {name: float(value) for name, value in found.items()}
+    numbers = {name: _plain(float(value)) for name, value in found.items()}
     # Whole or not at all: a file is a finished point.
     path = Path(job["path"])
     part = path.with_suffix(".part")

@@ -13,7 +13,7 @@ def number(value: float) -> str:
     """
     if value != value:
         return "nan"
-    if float(value).is_integer() or abs(value) >= 1000:
+    if float(value).is_integer() or abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -110,12 +110,17 @@ class Sweep:
     def front(self) -> tuple[SweepMean, ...]:
         """Those that none of at most their memory is as good as, by rising memory.
 
-        What has no finite quality, as a training that diverged, is left out.
+        What has no finite quality, as a training that diverged, or no finite memory is
+        left out.
         """
         chosen: list[SweepMean] = []
         sign = -1 if self.higher_is_better else 1
         # Of equal memory, the best comes first, and is the only one.
-        measured = [one for one in self.means if math.isfinite(one.quality)]
+        measured = [
+            one
+            for one in self.means
+            if math.isfinite(one.quality) and math.isfinite(one.num_bytes)
+        ]
         for one in sorted(measured, key=lambda m: (m.num_bytes, sign * m.quality)):
             if not chosen or self._gain(one, chosen[-1]) > 0:
                 chosen.append(one)
@@ -123,12 +128,13 @@ class Sweep:
 
     @property
     def best(self) -> SweepMean:
-        """The one of the best quality; a ValueError if none has a finite one."""
+        """The one of the best quality; a ValueError if none has finite figures."""
         front = self.front
         if not front:
             raise ValueError(
-                "`points` must have at least one with a finite quality. Received "
-                f"{[one.quality for one in self.points]}; see why they diverged."
+                "`points` must have at least one with a finite quality and memory. "
+                f"Received qualities {[one.quality for one in self.points]} and bytes "
+                f"{[one.num_bytes for one in self.points]}; see why they diverged."
             )
         return front[-1]
 
@@ -166,11 +172,15 @@ class Sweep:
         means = [one for one in self.means if math.isfinite(one.quality)]
         effects = []
         for setting in means[0].settings if means else ():
-            values = list(dict.fromkeys(one.settings[setting] for one in means))
-            groups: dict[str, dict[Any, float]] = {}
+            # By their text: lists have no hash, and True is no other key than 1.
+            values = {
+                repr(one.settings[setting]): one.settings[setting] for one in means
+            }
+            groups: dict[str, dict[str, float]] = {}
             for one in means:
                 others = {k: v for k, v in one.settings.items() if k != setting}
-                groups.setdefault(repr(others), {})[one.settings[setting]] = one.quality
+                group = groups.setdefault(repr(others), {})
+                group[repr(one.settings[setting])] = one.quality
             # Means compare values only where all of them have the same others.
             full = [group for group in groups.values() if len(group) == len(values)]
             if len(values) < 2 or not full:
@@ -178,7 +188,9 @@ class Sweep:
             table = np.array([[group[value] for value in values] for group in full])
             spread = float((table.max(axis=1) - table.min(axis=1)).mean())
             effects.append(
-                Effect(setting, tuple(values), tuple(table.mean(axis=0)), spread)
+                Effect(
+                    setting, tuple(values.values()), tuple(table.mean(axis=0)), spread
+                )
             )
         return tuple(sorted(effects, key=lambda effect: -effect.spread))
 
@@ -198,9 +210,13 @@ class Sweep:
         ]
         head = [*names, "quality", "±", "memory", "front"]
         lines = [_text.table(head, rows)]
-        num_missing = sum(not math.isfinite(one.quality) for one in means)
-        if num_missing:
-            lines.append(f"Left out, without a finite quality: {num_missing}")
+        for figure, values in (
+            ("quality", [one.quality for one in means]),
+            ("memory", [one.num_bytes for one in means]),
+        ):
+            num_missing = sum(not math.isfinite(value) for value in values)
+            if num_missing:
+                lines.append(f"Left out, without a finite {figure}: {num_missing}")
         if front:
             lines.append(f"Recommended: {self.recommended()}")
         for effect in self.effects:
@@ -237,27 +253,32 @@ class Sweep:
         """
         means = self.means
         if by is None:
+            # With no setting but the seed, there is one point.
             by = (
                 self.effects[0].setting
                 if self.effects
-                else next(iter(means[0].settings))
+                else next(iter(means[0].settings), None)
             )
-        if by not in means[0].settings:
+        if by is not None and by not in means[0].settings:
             raise ValueError(
                 f"`by` must be one of the settings {list(means[0].settings)}. "
                 f"Received: {by!r}."
             )
         figure = _plots.new_figure(7, 4.5)
         axes = figure.subplots()
-        for value in sorted({one.settings[by] for one in means}, key=_order):
-            chosen = [one for one in means if one.settings[by] == value]
+        groups: dict[str, list[SweepMean]] = {}
+        for one in means:
+            groups.setdefault("" if by is None else repr(one.settings[by]), []).append(
+                one
+            )
+        for chosen in sorted(groups.values(), key=lambda group: _order(group[0], by)):
             axes.errorbar(
                 [one.num_bytes / 1e6 for one in chosen],
                 [one.quality for one in chosen],
                 yerr=[0 if math.isnan(one.error) else one.error for one in chosen],
                 fmt="o",
                 capsize=3,
-                label=f"{by} = {value}",
+                label="a point" if by is None else f"{by} = {chosen[0].settings[by]}",
             )
         front = self.front
         axes.step(
@@ -301,11 +322,13 @@ def _mean(points: list[SweepPoint]) -> SweepMean:
 
 def _size(num_bytes: float) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= size:
+        # What would be rounded to 1000 of the smaller unit is 1 of this.
+        if num_bytes >= 0.9995 * size:
             return f"{_text.number(num_bytes / size)} {unit}"
     return f"{num_bytes:.0f} B"
 
 
-def _order(value: Any) -> tuple[int, Any]:
+def _order(one: SweepMean, by: str | None) -> tuple[int, Any]:
     """Numbers before words."""
+    value = "" if by is None else one.settings[by]
     return (0, value) if isinstance(value, int | float) else (1, str(value))

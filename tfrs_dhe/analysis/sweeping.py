@@ -51,8 +51,9 @@ def sweep(
         and the settings of a point by name, and returns a dict of numbers with at least
         `quality` and `bytes`.
       grid: For each setting its values, all of which are combined; or a list of points.
-        Values are what JSON has: numbers, strings, booleans. A setting named `seed`
-        says which points are repetitions of one another.
+        Values are what JSON has: finite numbers, strings, booleans, None, and lists of
+        these. A setting named `seed` says which points are repetitions of one another;
+        each point is there once.
       directory: Where results and logs go; it is made.
       data_share: Part of the data to train on, in (0, 1]; `in_sample` takes it by user.
       processes: How many at a time.
@@ -107,6 +108,12 @@ def sweep(
 
 def _points(grid: Any) -> list[dict[str, Any]]:
     if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str):
+                raise ValueError(
+                    "`grid` must have a list of values for each setting. Received: "
+                    f"{name} = {values!r}."
+                )
         points = [
             dict(zip(grid, values, strict=True))
             for values in itertools.product(*grid.values())
@@ -117,7 +124,35 @@ def _points(grid: Any) -> list[dict[str, Any]]:
         raise ValueError(f"`grid` must have at least one point. Received: {grid!r}.")
     if any(set(point) != set(points[0]) for point in points):
         raise ValueError("`grid` as a list must have the same settings in each point.")
+    if "data_share" in points[0]:
+        # Results of several shares would be taken for seeds of one another.
+        raise ValueError(
+            "`grid` must not have the setting data_share, which is an argument of "
+            "`sweep`. Make a sweep for each share."
+        )
+    seen = set()
+    for point in points:
+        for name, value in point.items():
+            _check_value(name, value)
+        text = json.dumps(point, sort_keys=True)
+        if text in seen:
+            # It would count as two seeds that agree.
+            raise ValueError(
+                f"`grid` must have each point once. Received twice: {point}."
+            )
+        seen.add(text)
     return points
+
+
+def _check_value(name: str, value: Any) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`grid` must have values that JSON has: finite numbers, strings, booleans, "
+            f"None or lists of these. Received: {name} = {value!r} of type "
+            f"{type(value).__name__}."
+        ) from error
 
 
 def _key(evaluate: str, settings: Mapping[str, Any]) -> str:
@@ -160,4 +195,6 @@ def _read(path: Path) -> SweepPoint:
             f"without {sorted(missing)}, in {path}."
         )
     settings.pop("data_share")
+    # What is not finite is a word there.
+    figures = {name: float(value) for name, value in figures.items()}
     return SweepPoint(settings, figures["quality"], figures["bytes"], figures)
