@@ -128,6 +128,14 @@ def test_a_query_model_and_a_data_set() -> None:
     ("arguments", "message"),
     [
         ({"examples": []}, "`examples` must have at least one"),
+        ({"examples": [(np.ones([4, 2]), [7])]}, r"`examples`.*\[4\].*shape \(1,\)"),
+        ({"examples": [(np.ones([4, 2]), 7)]}, r"`examples`.*\[4\].*shape \(\)"),
+        ({"examples": [(np.ones([4, 2]), [[7, 8]])]}, r"\[4, labels\].*\(1, 2\)"),
+        (
+            {"examples": [(np.ones([4, 2]), tf.ragged.constant([[7, 8], [9]]))]},
+            r"\[4, labels\].*\(2, None\)",
+        ),
+        ({"examples": [(np.ones([1, 2]), [7, 8])]}, r"`examples`.*\[1\].*shape \(2,\)"),
         ({"num_bins": 0}, "`num_bins` must be a positive integer"),
         ({"activation": "tanh"}, "`activation` must be one of"),
     ],

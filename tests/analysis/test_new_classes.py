@@ -253,6 +253,14 @@ def test_a_window_of_which_nothing_is_known_gives_no_verdict() -> None:
         (lambda i: borrow_buckets(i.head, [900], [[1]]), "`index` must be a layers"),
         (lambda i: rank_new_classes(i, [], [1]), "`examples` must have at least one"),
         (lambda i: rank_new_classes(i, [(QUERY, [99])], [1]), "not: 99"),
+        (
+            lambda i: rank_new_classes(i, [(np.repeat(QUERY, 3, axis=0), [1])], [1]),
+            "`examples`.*1 class_ids for 3 queries",
+        ),
+        (
+            lambda i: rank_new_classes(i, [(QUERY, [1, 2])], [1]),
+            "`examples`.*2 class_ids for 1 queries",
+        ),
         (lambda i: rank_new_classes(i.head, [], [1]), "`index` must be a layers"),
         (lambda i: retraining_age([[1]]), "`windows` must be more than"),
         (

@@ -169,7 +169,8 @@ def bucket_calibration(
       A `Calibration`.
 
     Raises:
-      ValueError: If there is no example or an argument is out of range.
+      ValueError: If there is no example, a batch has not as many true classes as
+        queries, or an argument is out of range.
 
     References:
       Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
@@ -186,7 +187,8 @@ def bucket_calibration(
         probabilities = aggregation.bucket_values(logits, "unbiased_mean", activation)
         confidence = tf.reduce_max(probabilities, axis=-1).numpy().astype(np.float64)
         likeliest = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
-        right = _is_right(likeliest, head.bucket_ids(_as_ids(class_ids))).numpy()
+        class_ids = _as_ids(class_ids, len(confidence))
+        right = _is_right(likeliest, head.bucket_ids(class_ids)).numpy()
         defined = np.isfinite(confidence)
         num_undefined += np.count_nonzero(~defined, axis=0)
         for r in range(num_repetitions):
@@ -212,10 +214,17 @@ def bucket_calibration(
     )
 
 
-def _as_ids(class_ids: Any) -> Any:
-    if isinstance(class_ids, tf.RaggedTensor):
-        return class_ids
-    return tf.convert_to_tensor(class_ids)
+def _as_ids(class_ids: Any, num_queries: int) -> Any:
+    """Returns the classes of a batch, of which one must not count for all queries."""
+    if not isinstance(class_ids, tf.RaggedTensor):
+        class_ids = tf.convert_to_tensor(class_ids)
+    if class_ids.shape.rank not in (1, 2) or class_ids.shape[0] != num_queries:
+        raise ValueError(
+            "`examples` must have the true classes of each query, of shape "
+            f"[{num_queries}] or [{num_queries}, labels]. Received class_ids of shape "
+            f"{class_ids.shape}."
+        )
+    return class_ids
 
 
 def _is_right(likeliest: tf.Tensor, buckets: Any) -> tf.Tensor:

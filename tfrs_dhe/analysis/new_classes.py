@@ -148,7 +148,8 @@ def rank_new_classes(
       A `NewClassRanks`.
 
     Raises:
-      ValueError: If a true class is not in the index, or there is no example.
+      ValueError: If a true class is not in the index, a batch has not as many of them
+        as queries, or there is no example.
     """
     if not isinstance(index, MACH):
         raise ValueError(
@@ -160,7 +161,7 @@ def rank_new_classes(
     ranks, leads, positions = [], [], []
     for queries, class_ids in examples:
         at = _positions(identifiers, class_ids)
-        for part, scores in _scores(index, queries):
+        for part, scores in _scores(index, queries, len(at)):
             own = np.take_along_axis(scores, at[part, np.newaxis], axis=1)
             ahead = (scores > own).sum(axis=1)
             equal = (scores == own).sum(axis=1)
@@ -197,10 +198,17 @@ def _positions(identifiers: tf.Tensor, class_ids: Any) -> np.ndarray:
     return found
 
 
-def _scores(index: Any, queries: Any) -> Iterable[tuple[slice, np.ndarray]]:
+def _scores(
+    index: Any, queries: Any, num_examples: int
+) -> Iterable[tuple[slice, np.ndarray]]:
     """Yields scores of all classes for parts of a batch, float32 [part, K]."""
     model = index.query_model
     logits = index.head(queries if model is None else model(queries))
+    if logits.shape[0] != num_examples:
+        raise ValueError(
+            "`examples` must have one true class for each query. Received "
+            f"{num_examples} class_ids for {logits.shape[0]} queries."
+        )
     table = tf.constant(index._tables.buckets.numpy().T)
     size = max(1, _MAX_SCORES // int(table.shape[0]))
     for start in range(0, logits.shape[0], size):
