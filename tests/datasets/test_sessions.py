@@ -123,6 +123,31 @@ def test_refuses_what_is_no_session(items, row_splits, message):
         Sessions(np.array(items, np.int32), np.array(row_splits, np.int64))
 
 
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (1.5, "must be integers. Received dtype float64"),
+        (2**31, "must be numbers up to 2147483647. Received: 2147483648"),
+        (2**64, "must be integers. Received dtype object"),
+        (0, "must be numbers from 1"),
+    ],
+)
+def test_refuses_items_that_would_become_others(item, message):
+    with pytest.raises(ValueError, match=f"`sessions` {message}"):
+        Sessions.from_lists([[1, item]])
+    with pytest.raises(ValueError, match=f"`items` {message}"):
+        Sessions(np.array([1, item]), np.array([0, 2]))
+
+
+def test_items_of_any_integer_dtype_are_themselves():
+    for dtype in (np.uint8, np.int64, np.uint64):
+        sessions = Sessions(np.array([200, 7], dtype), np.array([0, 2]))
+        (batch,) = sessions.batches(5)
+        assert batch["items"].numpy().tolist() == [[200]]
+        assert batch["next_items"].numpy().tolist() == [[7]]
+    assert len(Sessions.from_lists([])) == 0
+
+
 def test_refuses_arguments(sessions):
     with pytest.raises(ValueError, match=r"`num_examples`.*Received: 0"):
         sessions.batches(0)

@@ -118,6 +118,22 @@ def test_bad_examples(changes, message):
         dataclasses.replace(EXAMPLES, **changes)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([True, False, True]), "integers of shape.*dtype bool.*flatnonzero"),
+        ([-2], "between 0 and 2. Received values from -2 to -2"),
+        ([0, 3], "between 0 and 2. Received values from 0 to 3"),
+        ([1.9], "integers of shape.*dtype float64"),
+        ([[0, 1]], r"integers of shape.*shape \(1, 2\)"),
+        (1, r"integers of shape.*shape \(\)"),
+    ],
+)
+def test_bad_rows(rows, message):
+    with pytest.raises(ValueError, match=f"`rows` must .*{message}"):
+        EXAMPLES.take(rows)
+
+
 def test_bad_batch_size():
     with pytest.raises(ValueError, match="`batch_size` must be a positive"):
         EXAMPLES.batches(0)

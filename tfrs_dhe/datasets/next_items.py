@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+#: Items are int32.
+LARGEST_ITEM = 2**31 - 1
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NextItems:
@@ -97,7 +100,13 @@ class NextItems:
 
 
 def check_items(name: str, items: npt.NDArray[np.int32]) -> None:
-    """Raises a ValueError unless all of `items` are positive."""
+    """Raises a ValueError unless all of `items` are integers from 1 in int32."""
+    if items.dtype.kind not in "iu":
+        raise ValueError(f"`{name}` must be integers. Received dtype {items.dtype}.")
+    if len(items) and items.max() > LARGEST_ITEM:
+        raise ValueError(
+            f"`{name}` must be numbers up to {LARGEST_ITEM}. Received: {items.max()}."
+        )
     if len(items) and items.min() < 1:
         raise ValueError(
             f"`{name}` must be numbers from 1; 0 fills places up. Received: "

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrs_dhe.datasets.next_items import NextItems
+from tfrs_dhe.datasets.next_items import LARGEST_ITEM, NextItems
 from tfrs_dhe.datasets.sessions import Sessions
 from tfrs_dhe.datasets.text_files import fail, plain_number
-
-_LARGEST = 2**31 - 1
 
 
 def read_sessions(path: str | Path) -> Sessions:
@@ -89,6 +87,6 @@ def _parse(path: Path, number: int, text: str) -> list[int]:
         items = [int(plain_number(word)) for word in words]
     except ValueError as error:
         fail(path, number, f"an item is not an integer: {error}")
-    if not 1 <= min(items) <= max(items) <= _LARGEST:
-        fail(path, number, f"items must lie in [1, {_LARGEST}], received {words}")
+    if not 1 <= min(items) <= max(items) <= LARGEST_ITEM:
+        fail(path, number, f"items must lie in [1, {LARGEST_ITEM}], received {words}")
     return items

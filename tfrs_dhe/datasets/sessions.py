@@ -50,8 +50,12 @@ class Sessions:
     def from_lists(cls, sessions: list[list[int]]) -> "Sessions":
         """Makes `Sessions` of one list of items each."""
         lengths = [len(session) for session in sessions]
+        items = [item for session in sessions for item in session]
+        # Not as int32 at once, which would cut what is no integer.
+        found = np.array(items) if items else np.zeros(0, np.int32)
+        check_items("sessions", found)
         return cls(
-            np.array([item for session in sessions for item in session], np.int32),
+            found.astype(np.int32),
             np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         )
 

@@ -95,8 +95,11 @@ class SparseExamples:
 
         Returns:
           n examples.
+
+        Raises:
+          ValueError: If `rows` are something else, such as a mask.
         """
-        rows = np.asarray(rows, np.int64)
+        rows = _checked_rows(rows, len(self))
         feature_splits, at = _spans(self.feature_splits, rows)
         label_splits, labels_at = _spans(self.label_splits, rows)
         return dataclasses.replace(
@@ -243,6 +246,25 @@ def first_repeated(splits: _Ints, values: _Ints) -> int | None:
     """Returns a row that holds a value twice, None if there is none."""
     order = np.lexsort((values, row_numbers(splits)))
     return first_not_ascending(splits, values[order])
+
+
+def _checked_rows(rows: npt.ArrayLike, num_examples: int) -> _Ints:
+    """Returns row numbers, none of which counts from the end."""
+    array = np.asarray(rows)
+    if array.size == 0 and array.ndim == 1 and array.dtype.kind == "f":
+        array = array.astype(np.int64)  # of an empty list
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            "`rows` must be integers of shape [n]. Received dtype "
+            f"{array.dtype} and shape {array.shape}; `np.flatnonzero` gives the "
+            "numbers of a mask."
+        )
+    if array.size and not 0 <= array.min() <= array.max() < num_examples:
+        raise ValueError(
+            f"`rows` must lie between 0 and {num_examples - 1}. Received values from "
+            f"{array.min()} to {array.max()}."
+        )
+    return array.astype(np.int64)
 
 
 def _spans(splits: _Ints, rows: _Ints) -> tuple[_Ints, _Ints]:
