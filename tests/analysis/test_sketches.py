@@ -15,6 +15,8 @@ from tfrs_dhe.analysis import (
     DistinctSample,
     HeavyHitters,
     IdSketch,
+    compare_ids,
+    retraining_age,
     sketch_ids,
 )
 from tfrs_dhe.analysis.count_min_sketch import mixed
@@ -236,7 +238,74 @@ def test_errors_name_the_argument(ids: Any, arguments: Any, message: str) -> Non
         sketch_ids(ids, **arguments)
 
 
+def state(sketch: IdSketch) -> dict[str, Any]:
+    """Returns all that a sketch has."""
+    return {
+        "counters": sketch.counts.counters.tolist(),
+        "sample": [sketch.sample.keys.tolist(), sketch.sample.counts.tolist()],
+        "heavy": [sketch.heavy.ids(), sketch.heavy.counts.tolist(), sketch.heavy.error],
+        "growth": list(sketch.growth),
+        "num_occurrences": sketch.num_occurrences,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"capacity": 7},
+        {"num_heavy_hitters": 7},
+        {"width": 7},
+        {"depth": 7},
+        {"seed": 7},
+        {"mask_value": 7},
+    ],
+)
+def test_a_merge_that_is_refused_changes_nothing(arguments: Any) -> None:
+    sketch, other = IdSketch().update([1, 2, 7]), IdSketch(**arguments).update([2, 3])
+    before = state(sketch)
+    with pytest.raises(ValueError, match=f"`other` must .*'{next(iter(arguments))}'"):
+        sketch.merge(other)
+    assert state(sketch) == before
+
+
+def test_strings_and_integers_are_not_mixed(tmp_path: Path) -> None:
+    for first, second, kind in (
+        ([7, 8], ["7"], "integers"),
+        (["7", "8"], [7], "strings"),
+    ):
+        sketch = IdSketch().update(first)
+        before = state(sketch)
+        with pytest.raises(ValueError, match=f"`ids` must be {kind}, as the ids bef"):
+            sketch.update(second)
+        with pytest.raises(ValueError, match=f"`other` must be {kind}"):
+            sketch.merge(IdSketch().update(second))
+        with pytest.raises(ValueError, match=f"`live` must be {kind}, as `reference`"):
+            compare_ids(first, second)
+        with pytest.raises(ValueError, match="`windows` must all be of strings or"):
+            retraining_age([first, second])
+        assert state(sketch) == before
+        sketch.save(tmp_path / "a.npz")
+        assert state(IdSketch.load(tmp_path / "a.npz")) == before
+    assert IdSketch().kind is None
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", a=np.zeros(1))
-    with pytest.raises(ValueError, match=r"`path` must be a file that .*other\.npz"):
-        IdSketch.load(tmp_path / "other.npz")
+    path = tmp_path / "other.npz"
+    IdSketch().update(STREAM).save(path)
+    whole = path.read_bytes()
+    contents = [whole[: len(whole) * part // 10] for part in range(10)]
+    contents += [b"user item\n1 2\n", whole[:100] + b"x" * 1000 + whole[1100:]]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"`path` must be a whole .*other\.npz"):
+            IdSketch.load(path)
+    for arrays in ({"a": np.zeros(1)}, {"format": np.array("abc")}):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=r"`path` must be a whole .*other\.npz"):
+            IdSketch.load(path)
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    with pytest.raises(ValueError, match=r"`path` must be a whole .*other\.npz"):
+        IdSketch.load(path)
+    with pytest.raises(FileNotFoundError):
+        IdSketch.load(tmp_path / "none.npz")

@@ -199,8 +199,9 @@ def compare_ids(
       An `IdDrift`.
 
     Raises:
-      ValueError: If there are no ids, the sketches have other arguments, the sample of
-        the reference holds none, or a number is not positive.
+      ValueError: If there are no ids, one stream has strings and the other integers,
+        the sketches have other arguments, the sample of the reference holds none, or
+        a number is not positive.
     """
     _arguments.check_positive_integer("num_frequent", num_frequent)
     _arguments.check_positive_integer("num_groups", num_groups)
@@ -213,6 +214,11 @@ def compare_ids(
             "`live` must be a sketch of the same width and seed as `reference`: "
             f"{(reference.counts.width, reference.sample.seed)}. Received: "
             f"{(live.counts.width, live.sample.seed)}."
+        )
+    if reference.kind and live.kind and reference.kind != live.kind:
+        # Every live id would be unseen.
+        raise ValueError(
+            f"`live` must be {reference.kind}, as `reference`. Received {live.kind}."
         )
     frequent = _frequent_ids.most_frequent(reference, num_frequent)
     bins = np.stack([_bins(s, frequent, num_groups) for s in (reference, live)])

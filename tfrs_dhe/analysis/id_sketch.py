@@ -1,5 +1,7 @@
 """What is kept of a stream of ids, and `sketch_ids`, which reads one."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +76,32 @@ class IdSketch:
           The sketch itself.
 
         Raises:
-          ValueError: If they are something else.
+          ValueError: If they are something else, or strings where the ids before were
+            integers, or the other way round.
         """
         for keys, names in _ids.chunks(ids, self.mask_value):
+            self._check_kind("ids", "strings" if names.dtype == object else "integers")
             distinct, counts = np.unique(keys, return_counts=True)
             self.counts.update(distinct, counts)
             self.heavy.update(keys, names)
             self._grow(keys)
         return self
+
+    @property
+    def kind(self) -> str | None:
+        """`"strings"` or `"integers"`; None where no id is held by name."""
+        names = self.heavy.ids()
+        if not names:
+            return None
+        return "strings" if isinstance(names[0], bytes) else "integers"
+
+    def _check_kind(self, name: str, kind: str | None) -> None:
+        # "7" and 7 have other keys: each would be new to the other.
+        if kind and self.kind and kind != self.kind:
+            raise ValueError(
+                f"`{name}` must be {self.kind}, as the ids before. Received {kind}; "
+                "make one of the other."
+            )
 
     def _grow(self, keys: np.ndarray) -> None:
         """Adds keys to the sample, and notes how many ids came within them."""
@@ -101,14 +121,31 @@ class IdSketch:
           The sketch itself.
 
         Raises:
-          ValueError: If its arguments are others.
+          ValueError: If its arguments are others, or its ids of another type. The
+            sketch is as it was then.
         """
+        if self._arguments() != other._arguments():
+            raise ValueError(
+                "`other` must be a sketch of the same arguments: "
+                f"{self._arguments()}. Received: {other._arguments()}."
+            )
+        self._check_kind("other", other.kind)
         self.counts.merge(other.counts)
         self.heavy.merge(other.heavy)
         self.sample.merge(other.sample)
         self.num_occurrences += other.num_occurrences
         self.growth.append((self.num_occurrences, self.sample.num_ids))
         return self
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "capacity": self.sample.capacity,
+            "num_heavy_hitters": self.heavy.capacity,
+            "width": self.counts.width,
+            "depth": self.counts.depth,
+            "seed": self.sample.seed,
+            "mask_value": self.mask_value,
+        }
 
     def save(self, path: str | Path) -> None:
         """Writes the sketch to a file of NumPy, to be compared with later.
@@ -153,15 +190,11 @@ class IdSketch:
           A sketch that goes on where that one was.
 
         Raises:
-          ValueError: If the file is of another format.
+          ValueError: If the file is of another format, or not whole.
         """
-        with np.load(path, allow_pickle=False) as file:
-            state = {key: file[key] for key in file.files}
-        if int(state.get("format", -1)) != _FORMAT:
-            raise ValueError(
-                f"`path` must be a file that `IdSketch.save` of this version wrote. "
-                f"Received: {path}."
-            )
+        state = _read_arrays(path)
+        if not np.array_equal(state.get("format"), _FORMAT):
+            raise _not_a_sketch(path)
         capacity, heavy, width, depth = state["arguments"].tolist()
         mask = state["mask_value"].item() if state["has_mask"] else None
         sketch = cls(capacity, heavy, width, depth, int(state["seed"]), mask)
@@ -178,6 +211,30 @@ class IdSketch:
         sketch.growth = [(int(n), float(ids)) for n, ids in state["growth"]]
         sketch.num_occurrences = int(state["num_occurrences"])
         return sketch
+
+
+def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    # An array alone is no archive (AttributeError, TypeError); what is cut off, empty
+    # or of something else fails in one of the other ways.
+    except (
+        AttributeError,
+        EOFError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise _not_a_sketch(path) from error
+
+
+def _not_a_sketch(path: str | Path) -> ValueError:
+    return ValueError(
+        "`path` must be a whole file that `IdSketch.save` of this version wrote. "
+        f"Received: {path}."
+    )
 
 
 def sketch_ids(ids: Any, **arguments: Any) -> IdSketch:

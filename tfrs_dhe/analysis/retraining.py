@@ -122,8 +122,8 @@ def retraining_age(
       A `RetrainingAge`.
 
     Raises:
-      ValueError: If there are too few windows, the samples hold no id of one, or an
-        argument is out of range.
+      ValueError: If there are too few windows, ids are of both types, the samples hold
+        no id of one, or an argument is out of range.
     """
     if not 0 <= max_unseen_share <= 1:
         raise ValueError(
@@ -141,6 +141,12 @@ def retraining_age(
         )
     if len({(s.sample.capacity, s.sample.seed) for s in sketches}) > 1:
         raise ValueError("`windows` must be sketches of the same capacity and seed.")
+    kinds = [s.kind for s in sketches]
+    if len(set(kinds) - {None}) > 1:
+        raise ValueError(
+            "`windows` must all be of strings or all of integers. Received: "
+            f"{', '.join(kind or 'none' for kind in kinds)}."
+        )
     occurrences = _by_first_window(sketches)
     for window in range(first_end, num_windows):
         if not occurrences[:, window].any():
