@@ -1,5 +1,6 @@
 """The command line, and files of ids."""
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tests.analysis.test_explanation import QUERY, identifiable, make_index
 from tests.analysis.test_sketches import zipf_stream
 from tests.processes import ROOT, run_python
-from tfrs_dhe.analysis import IdSketch, read_ids
+from tfrs_dhe.analysis import IdSketch, read_ids, sketch_ids
 from tfrs_dhe.analysis.__main__ import main
 from tfrs_dhe.layers import DeepHashEmbedding
 
@@ -76,6 +77,10 @@ def write_ids(path: Path, ids: Any) -> str:
         ),
         ("\na\n\n", {"columns": ":"}, [b"a"]),
         ("\u00e4 b", {}, ["\u00e4".encode()]),
+        ("\ufeffa b\nc", {"columns": ":"}, [b"a", b"b", b"c"]),
+        ("\ufeffa b\nc", {"skip_lines": 1}, [b"c"]),
+        ("\ufeff", {}, []),
+        ("a\n\ufeffb\n", {}, [b"a", "\ufeffb".encode()]),
     ],
 )
 def test_columns_of_files(
@@ -106,6 +111,47 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
         message = f"line 1 has 2 columns, .*'{columns}' needs {needed}"
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             list(read_ids(path, columns))
+    with pytest.raises(ValueError, match=r"`skip_lines` must .*Received: -1"):
+        read_ids(path, skip_lines=-1)
+
+
+def test_what_is_no_text_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "ids"
+    sketch_ids([1, 2]).save(tmp_path / "sketch")
+    for content, message in (
+        (gzip.compress(b"u1 m1\n"), "compressed by gzip; unpack it"),
+        ((tmp_path / "sketch").read_bytes(), "an archive; .* call it .npz if it is an"),
+        ("u1 m1\n".encode("utf-16"), "in UTF-16; write it in UTF-8"),
+        ("\ufeffu1 m1\n".encode("utf-16-be"), "in UTF-16; write it in UTF-8"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"`path` must be a text file.*{message}"):
+            read_ids(path)
+
+
+def raise_type_error() -> None:
+    """Fails as a function of the user's may."""
+    raise TypeError("the function of the user failed")
+
+
+def test_failures_are_no_alerts(tmp_path: Path, capsys: Any) -> None:
+    ids, file = write_ids(tmp_path / "ids", [1, 2, 2]), tmp_path / "file"
+    file.write_text("kept")
+    sketch = tmp_path / "s.npz"
+    sketch_ids([1, 2]).save(sketch)
+    sketch.write_bytes(sketch.read_bytes()[:99])
+    for arguments, problem in (
+        (["drift", ids, ids, "--report", str(file)], "File exists"),
+        (["drift", str(sketch), ids], "`path` must be a whole file"),
+        (["drift", str(tmp_path / "none.npz"), ids], "No such file"),
+        (["drift", ids, ids, "--model", f"{HERE}:raise_type_error"], "the user failed"),
+        (["distribution", ids, "--save", str(file / "s.npz")], "Errno"),
+        (["encodings", str(file), "--skip-lines", "1"], "`file` must have at least"),
+        (["encodings", ids, "--num-ids", "-1"], "`--num-ids` must be a positive"),
+    ):
+        assert main(arguments) == 2, arguments
+        assert problem in capsys.readouterr().err
+    assert file.read_text() == "kept"
 
 
 def test_distribution(tmp_path: Path, capsys: Any) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import tensorflow as tf
 from tfrs_dhe.analysis import _commands
 from tfrs_dhe.analysis.drift_report import WORDS
 
-#: What is said in a line, without a trace. (A data set fails with TensorFlow's.)
+#: What is said in a line, without a trace. (A data set fails with TensorFlow's; files
+#: and folders that cannot be read or written with the OSError.)
 _PROBLEMS = (
     ValueError,
     RuntimeError,
-    FileNotFoundError,
+    OSError,
     ImportError,
     tf.errors.InvalidArgumentError,
 )
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except _PROBLEMS as error:
         print(error, file=sys.stderr)
-        return 2
+    except Exception:
+        # Not the status 1 of Python's own, which would be an alert.
+        traceback.print_exc()
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from tfrs_dhe.analysis.new_classes import rank_new_classes
 from tfrs_dhe.analysis.retraining import retraining_age
 from tfrs_dhe.analysis.sizing import size_models
 from tfrs_dhe.analysis.sweeping import sweep as run_sweep
+from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers.dense_hash_encoding import DenseHashEncoding
 from tfrs_dhe.models import _repetition_worker
 
@@ -34,6 +35,7 @@ THRESHOLDS = {
 
 def encodings(options: argparse.Namespace) -> int:
     """Prints the properties of encodings."""
+    _arguments.check_positive_integer("--num-ids", options.num_ids)
     if options.file is None:
         ids = tf.range(options.num_ids, dtype=tf.int64)
     else:
@@ -42,6 +44,8 @@ def encodings(options: argparse.Namespace) -> int:
             found.update(dict.fromkeys(names.tolist()))
             if len(found) >= options.num_ids:
                 break
+        if not found:
+            raise ValueError(f"`file` must have at least one id: {options.file}.")
         ids = tf.constant(list(found)[: options.num_ids])
     if options.encoding is None:
         encoding = DenseHashEncoding(

@@ -6,6 +6,14 @@ from pathlib import Path
 import tensorflow as tf
 
 _BATCH_SIZE = 2**15
+_UTF8_MARK = b"\xef\xbb\xbf"
+#: What files begin with whose bytes are no lines of text.
+_NO_TEXT = {
+    b"\x1f\x8b": "compressed by gzip; unpack it",
+    b"PK\x03\x04": "an archive; unpack it, or call it .npz if it is an `IdSketch`",
+    b"\xff\xfe": "in UTF-16; write it in UTF-8",
+    b"\xfe\xff": "in UTF-16; write it in UTF-8",
+}
 
 
 def read_ids(
@@ -38,14 +46,17 @@ def read_ids(
       that lacks the columns is an error when it is read.
 
     Raises:
-      ValueError: If `columns` is not as described. (FileNotFoundError if there is no
-        file.)
+      ValueError: If `columns` is not as described, or the file is compressed or in
+        UTF-16. (FileNotFoundError if there is no file.)
     """
     path = Path(path)
     chosen = _columns(columns)
     num_needed = chosen.stop or (chosen.start or 0) + 1
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file. Received: {path}.")
+    _check_text(path)
+    if skip_lines < 0:
+        raise ValueError(f"`skip_lines` must be from 0. Received: {skip_lines}.")
 
     def generate() -> Iterator[list[bytes]]:
         batch: list[bytes] = []
@@ -73,8 +84,21 @@ def read_ids(
     )
 
 
+def _check_text(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    for mark, problem in _NO_TEXT.items():
+        if start.startswith(mark):
+            raise ValueError(
+                f"`path` must be a text file. Received: {path}, which is {problem}."
+            )
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
+        # A mark of UTF-8 is no part of the first id.
+        if file.read(len(_UTF8_MARK)) != _UTF8_MARK:
+            file.seek(0)
         for line in file:
             yield line.rstrip(b"\r\n")
 
