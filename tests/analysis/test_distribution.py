@@ -39,6 +39,28 @@ def test_figures_by_hand() -> None:
     assert "  a: 5" in str(d)
 
 
+def test_counts_of_any_size_take_no_memory() -> None:
+    sketch = sketch_ids([1, 1, 2])
+    part = sketch_ids([1, 1, 1])
+    for _ in range(40):  # 3 2^40 - 3 more of id 1
+        sketch.merge(part)
+        part.merge(part)
+    d = describe_ids(sketch)
+    assert (d.num_occurrences, d.num_singletons) == (3 * 2**40, 1)
+    assert d.counts().tolist() == [3 * 2**40 - 1, 1]
+    # - (-t) 1 - (-t)^j for an odd j beyond any power of a half, and for t = 1.
+    assert d.expected_new_ids(0.5) == (0.5, 0.5)
+    assert d.expected_new_ids(1) == (2, math.sqrt(2))
+    assert "distinct ids" in str(d)
+
+
+def test_spectrum_is_how_many_ids_occur_how_often() -> None:
+    d = describe_ids(["a"] * 5 + ["b"] * 3 + ["c", "d"])
+    assert d.spectrum.tolist() == [2, 0, 1, 0, 1]
+    d = describe_ids(["a", "a", "b", "b"])
+    assert (d.spectrum.tolist(), d.num_singletons) == ([0, 2], 0)
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.4])
 def test_zipf_exponent_is_found_again(exponent: float) -> None:
     stream = zipf_stream(1000, exponent, 500_000, seed=3)

@@ -47,7 +47,8 @@ class Distribution(_plots.Plotted):
       frequent_ids: The most frequent ids.
       count_values: Counts that ids have, falling [v].
       count_weights: How many ids have each of these counts [v].
-      spectrum: f_j for j = 1, 2, ..., [J]: how many ids occur j times.
+      spectrum_counts: The counts j that ids of the sample have, rising [u].
+      spectrum_weights: f_j of each of these: how many ids occur j times [u].
       sampling_weight: How many ids stand behind each that was sampled; 1 where all is
         exact.
       growth: Pairs of occurrences seen and ids among them.
@@ -59,7 +60,8 @@ class Distribution(_plots.Plotted):
     frequent_ids: tuple[FrequentId, ...]
     count_values: np.ndarray = field(repr=False)
     count_weights: np.ndarray = field(repr=False)
-    spectrum: np.ndarray = field(repr=False)
+    spectrum_counts: np.ndarray = field(repr=False)
+    spectrum_weights: np.ndarray = field(repr=False)
     sampling_weight: int
     growth: tuple[tuple[int, float], ...] = field(repr=False)
 
@@ -69,9 +71,19 @@ class Distribution(_plots.Plotted):
         return self.sampling_weight == 1
 
     @property
+    def spectrum(self) -> np.ndarray:
+        """f_j for j = 1, 2, ..., [J]: how many ids occur j times.
+
+        J is the count of the most frequent id of the sample, in a long stream a number
+        of millions; `spectrum_counts` and `spectrum_weights` say the same in short.
+        """
+        spectrum: np.ndarray = np.bincount(self.spectrum_counts, self.spectrum_weights)
+        return spectrum[1:]
+
+    @property
     def num_singletons(self) -> float:
         """f_1, how many ids occur once."""
-        return float(self.spectrum[0])
+        return float(self.spectrum_weights[self.spectrum_counts == 1].sum())
 
     @property
     def singleton_share(self) -> float:
@@ -169,9 +181,9 @@ class Distribution(_plots.Plotted):
                 "`factor` must be in (0, 1]: further occurrences as a multiple of "
                 f"those seen. Received: {factor!r}."
             )
-        j = np.arange(1, len(self.spectrum) + 1)
-        expected = -float(np.sum((-factor) ** j * self.spectrum))
-        variance = float(np.sum(factor ** (2.0 * j) * self.spectrum))
+        j, weights = self.spectrum_counts, self.spectrum_weights
+        expected = -float(np.sum((-float(factor)) ** j * weights))
+        variance = float(np.sum(factor ** (2.0 * j) * weights))
         # A sampled id stands for `sampling_weight` that vary together.
         return expected, math.sqrt(variance * self.sampling_weight)
 
@@ -331,7 +343,8 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
     weight = 2**sketch.sample.level
     frequent = _frequent_ids(sketch)
     values, weights = _counts(sketch, frequent)
-    spectrum = np.bincount(sketch.sample.counts)[1:].astype(np.float64) * weight
+    # Not one number for each count up to the largest, of which there may be billions.
+    spectrum_counts, held = np.unique(sketch.sample.counts, return_counts=True)
     return Distribution(
         num_occurrences=sketch.num_occurrences,
         num_ids=sketch.sample.num_ids,
@@ -339,7 +352,8 @@ def describe_ids(ids: Any, **arguments: Any) -> Distribution:
         frequent_ids=frequent,
         count_values=values,
         count_weights=weights,
-        spectrum=spectrum,
+        spectrum_counts=spectrum_counts,
+        spectrum_weights=held.astype(np.float64) * weight,
         sampling_weight=weight,
         growth=tuple(sketch.growth),
     )
