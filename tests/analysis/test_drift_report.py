@@ -297,3 +297,32 @@ def test_summaries_are_what_tensorboard_reads(tmp_path: Path) -> None:
         assert events[f"{name}/distance_of_loads"][-1][2] == pytest.approx(
             np.abs(loads[r] - there).sum() / 2, rel=1e-4
         )
+
+
+def test_a_training_that_diverged_is_summarized(tmp_path: Path) -> None:
+    _, layer, head, (ids, _) = make_model()
+    layer(tf.constant(ids))
+    layer.set_weights([w * np.nan if w.ndim == 2 else w for w in layer.get_weights()])
+    callback = TrainingSummaries(
+        tmp_path,
+        layer=layer,
+        ids=ids,
+        head=head,
+        queries=ids,
+        class_ids=ids,
+        query_model=lambda x: layer(x, training=False),
+    )
+    callback.on_train_begin()
+    callback.on_epoch_end(0)
+    callback.on_train_end()
+    events = read_events(tmp_path)
+    embeddings = np.asarray(layer(tf.constant(ids), training=False))
+    ((_, plugin, count),) = events["decoder/embeddings/not_finite"]
+    assert (plugin, count) == ("scalars", embeddings.size)
+    assert events["decoder/embeddings"][0][2][:, 2].sum() == 0
+    # What is finite is there as ever.
+    encodings = np.asarray(layer.encoding(tf.constant(ids)))
+    assert events["encoder/values"][0][2][:, 2].sum() == encodings.size
+    assert "encoder/values/not_finite" not in events
+    assert np.isnan(events["buckets/repetition_0/entropy_bits"][0][2])
+    assert np.isnan(events["buckets/repetition_0/heaviest"][0][2])

@@ -20,11 +20,17 @@ def scalar(name: str, value: Any) -> None:
 
 
 def histogram(name: str, values: Any) -> None:
-    """Writes the histogram of finite numbers of any shape to the default writer.
+    """Writes the histogram of numbers of any shape to the default writer.
 
-    TensorBoard takes float64 [bins, 3]: the edges of each bin and its count.
+    TensorBoard takes float64 [bins, 3]: the edges of each bin and its count. Numbers
+    that are not finite, as of a training that diverged, are in no bin; how many they
+    are is a number of its own, `NAME/not_finite`.
     """
-    counts, edges = np.histogram(np.asarray(values, np.float64), _NUM_BINS)
+    values = np.asarray(values, np.float64)
+    finite = values[np.isfinite(values)]
+    if finite.size < values.size:
+        scalar(f"{name}/not_finite", values.size - finite.size)
+    counts, edges = np.histogram(finite, _NUM_BINS)
     rows = np.stack([edges[:-1], edges[1:], counts.astype(np.float64)], axis=1)
     _write(name, rows, "histograms", _TENSOR)
 

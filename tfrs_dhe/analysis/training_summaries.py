@@ -151,7 +151,7 @@ class TrainingSummaries(keras.callbacks.Callback):
         for r, repetition in enumerate(self._head.repetitions):
             loads = expected[r]
             there = np.bincount(buckets[:, r], minlength=len(loads)) / len(buckets)
-            held = loads[loads > 0]
+            held = loads[(loads > 0) | np.isnan(loads)]
             name = f"buckets/repetition_{repetition}"
             _summaries.histogram(f"{name}/expected_load", loads)
             _summaries.histogram(f"{name}/true_load", there)
