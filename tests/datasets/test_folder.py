@@ -251,6 +251,26 @@ def test_an_empty_user_id_is_named(folder, files_csv):
         read_folder(folder(files_csv, "utf-8"))
 
 
+@pytest.mark.parametrize("marked", ["movies.dat", "ratings.dat"])
+def test_a_mark_of_utf8_is_no_part_of_an_id(folder, marked):
+    files = {
+        "movies.dat": "1::Œdipe (1990)::Drama\n2::B (1990)::\n",
+        "ratings.dat": "7::1::5::30\n8::2::5::40\n7::2::1::50\n",
+    }
+    data = read_folder(folder({**files, marked: "\ufeff" + files[marked]}, "utf-8"))
+    assert data.movie_table.movie_id.tolist() == ["1", "2"]
+    assert data.user_id.tolist() == ["7", "8", "7"]
+
+
+def test_ids_with_white_space_are_named(folder, files_csv, files_1m):
+    ratings = "userId,movieId,rating,timestamp\n7,1,5,30\n7 ,9,4,40\n"
+    with pytest.raises(ValueError, match=r"ratings\.csv, line 3: the user id .*'7 '"):
+        read_folder(folder({**files_csv, "ratings.csv": ratings}, "utf-8"))
+    files_csv["movies.csv"] = files_csv["movies.csv"].replace("\n9,", "\n 9,")
+    with pytest.raises(ValueError, match=r"movies\.csv, line 3: the movie id .*' 9'"):
+        read_folder(folder(files_csv, "utf-8"))
+
+
 def test_no_ratings(folder, files_1m):
     files_1m["ratings.dat"] = ""
     with pytest.raises(ValueError, match="no rating in the file"):

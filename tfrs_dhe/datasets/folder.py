@@ -164,8 +164,8 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             name="10m",
-            movies=TextFile("movies.dat", 3, "::", "utf-8"),
-            ratings=(TextFile("ratings.dat", 4, "::", "utf-8"),),
+            movies=TextFile("movies.dat", 3, "::", "utf-8-sig"),
+            ratings=(TextFile("ratings.dat", 4, "::", "utf-8-sig"),),
             rating_scale=(0.5, 5),
             genres=_piped_genres,
             also=("tags.dat",),
@@ -173,8 +173,8 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             name="movietweetings",
-            movies=TextFile("movies.dat", 3, "::", "utf-8"),
-            ratings=(TextFile("ratings.dat", 4, "::", "utf-8"),),
+            movies=TextFile("movies.dat", 3, "::", "utf-8-sig"),
+            ratings=(TextFile("ratings.dat", 4, "::", "utf-8-sig"),),
             rating_scale=(0, 10),
             genres=_piped_genres,
             genre_names=None,
@@ -412,6 +412,12 @@ def _read_ratings(
 
     _check_pairs(path, file.first_line, columns, movies)
     if users is None:
+        for user_id, number in user_row.items():
+            # Else "7 " would be another user than "7".
+            if user_id != user_id.strip():
+                line = file.first_line + int(np.argmax(columns["user_id"] == number))
+                problem = f"the user id has white space around it: {user_id!r}"
+                fail(path, line, problem)
         users = UserTable(user_id=np.array(list(user_row), np.str_))
     return Interactions(
         user_table=users,
@@ -436,6 +442,8 @@ def _parse_timestamp(text: str) -> int:
 def _add_id(path: Path, line: int, what: str, key: str, ids: dict[str, int]) -> None:
     if not key:
         fail(path, line, f"the {what} id is empty")
+    if key != key.strip():
+        fail(path, line, f"the {what} id has white space around it: {key!r}")
     if key in ids:
         fail(path, line, f"the {what} id {key!r} is also in line {ids[key]}")
     ids[key] = line
