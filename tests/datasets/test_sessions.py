@@ -98,6 +98,14 @@ def test_batches_are_of_about_the_size_asked_for():
     assert np.median(sizes) > 90
 
 
+@pytest.mark.parametrize("lists", [[], [[]], [[5], [], [7]]])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_sessions_without_a_next_item_have_no_batches(lists, shuffle):
+    sessions = Sessions.from_lists(lists)
+    assert sessions.num_examples == 0
+    assert list(sessions.batches(5, shuffle=shuffle)) == []
+
+
 def test_order_is_of_seed_and_epoch():
     sessions = Sessions.from_lists([[i, i] for i in range(1, 100)])
 

@@ -215,7 +215,7 @@ def _groups(
     length = windows[:, 1] - windows[:, 0]
     examples = windows[:, 1] - windows[:, 2]
     order = np.arange(len(windows)) if rng is None else rng.permutation(len(windows))
-    pool = len(windows) if rng is None else _POOL
+    pool = max(len(windows), 1) if rng is None else _POOL
     groups = []
     for begin in range(0, len(order), pool):
         rows = order[begin : begin + pool]
