@@ -121,6 +121,13 @@ def test_seeds_that_agree_and_seeds_that_do_not() -> None:
     assert "0 and 1" in str(agreement)
 
 
+def diverged(layer: Any) -> Any:
+    """Returns the layer with weights that are nan."""
+    layer(tf.constant(IDS))
+    layer.set_weights([weight * np.nan for weight in layer.get_weights()])
+    return layer
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -129,6 +136,18 @@ def test_seeds_that_agree_and_seeds_that_do_not() -> None:
         (lambda a: explain_embedding(a, "user_1", IDS, k=80), "more than k = 80"),
         (lambda a: explain_embedding(a, "user_1", IDS, k=0), "`k` must be a positive"),
         (lambda a: explain_embedding(a.network, "user_1", IDS), "`layer` must be a"),
+        (
+            lambda a: explain_embedding(diverged(a), "user_1", IDS),
+            "`layer` must .* 80 of 80",
+        ),
+        (
+            lambda a: compare_seeds([linear_layer(), diverged(a)], IDS),
+            r"`layers\[1\]` must .* 80 of 80",
+        ),
+        (
+            lambda a: compare_seeds([a, a], [*IDS, IDS[0]]),
+            "`ids` must be distinct.* 81, 80 of",
+        ),
         (lambda a: compare_seeds([a], IDS), "`layers` must be at least two"),
         (lambda a: compare_seeds([a, a], IDS, k=80), "`ids` must be more than k = 80"),
     ],

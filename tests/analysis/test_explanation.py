@@ -241,12 +241,20 @@ def test_examples_right_and_wrong() -> None:
     ]
 
 
+def diverged(index: Any) -> Any:
+    """Returns the index with a head whose weights are nan."""
+    index.head.set_weights([weight * np.nan for weight in index.head.get_weights()])
+    return index
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda i: explain(i.head, QUERY, 0), "`index` must be a layers.factorized"),
         (lambda i: explain(i, tf.zeros([2, 3]), 0), "`query` must be a batch of one"),
         (lambda i: explain(i, QUERY, "a"), "`identifier` must have the dtype"),
+        (lambda i: explain(diverged(i), QUERY), "`index` must have scores to explain"),
+        (lambda i: explain_error(diverged(i), QUERY, 3), "`index` must have scores"),
         (
             lambda i: explain_error(i, QUERY, 0),
             "`true_identifier` must be a class that",

@@ -89,7 +89,8 @@ def query_scores(index: Any, query: Any) -> QueryScores:
       The scores.
 
     Raises:
-      ValueError: If `index` is something else, or `query` is not one query.
+      ValueError: If `index` is something else, `query` is not one query, or a score is
+        nan.
     """
     if not isinstance(index, MACH):
         raise ValueError(
@@ -111,6 +112,12 @@ def query_scores(index: Any, query: Any) -> QueryScores:
     probabilities = (
         tf.nn.softmax(wide) if index.activation == "softmax" else tf.sigmoid(wide)
     )
+    if any(np.isnan(found).any() for found in (logits, probabilities, scores)):
+        # Nothing is ahead of nan, and no bucket would be to blame.
+        raise ValueError(
+            "`index` must have scores to explain. Received logits that are not finite; "
+            "see whether the training diverged."
+        )
     return QueryScores(
         index=index,
         identifiers=identifiers,

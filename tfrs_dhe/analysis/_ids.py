@@ -88,3 +88,16 @@ def _flat(batch: Any, mask_value: str | int | None) -> np.ndarray:
 def plain(identifier: Any) -> Any:
     """Returns an id of an array as Python has it: bytes or an integer."""
     return identifier.item() if isinstance(identifier, np.generic) else identifier
+
+
+def check_finite(name: str, embeddings: np.ndarray) -> None:
+    """Raises a ValueError if embeddings [n, d] are not finite.
+
+    Those of a training that diverged have no cosines, but an order all the same.
+    """
+    bad = np.count_nonzero(~np.isfinite(embeddings).all(axis=1))
+    if bad:
+        raise ValueError(
+            f"`{name}` must give finite embeddings. Received {bad} of "
+            f"{len(embeddings)} that are not; see whether the training diverged."
+        )

@@ -164,7 +164,8 @@ def explain_embedding(
 
     Raises:
       ValueError: If `identifier` is not among the candidates, these are not distinct or
-        no more than k, or the layer is no `DeepHashEmbedding`.
+        no more than k, or the layer is no `DeepHashEmbedding` or its embeddings are not
+        finite.
 
     References:
       Kang et al., KDD 2021, section 3.1 (equal similarity) and 3.3 (side features).
@@ -183,6 +184,7 @@ def explain_embedding(
             f"{len(keys)}, {len(np.unique(keys))} of them distinct."
         )
     embeddings = _embed(layer, ids, side_features)
+    _ids.check_finite("layer", embeddings)
     encodings = np.concatenate(
         [
             np.asarray(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrs_dhe.analysis import _ids, _plots, _text
 from tfrs_dhe.layers import _arguments
@@ -106,7 +107,8 @@ def compare_seeds(layers: Sequence[Any], ids: Any, k: int = 10) -> SeedSensitivi
       A `SeedSensitivity`.
 
     Raises:
-      ValueError: If there are fewer than two layers or no more than k ids.
+      ValueError: If there are fewer than two layers or no more than k ids, ids are not
+        distinct, or embeddings not finite.
 
     References:
       Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML
@@ -118,7 +120,16 @@ def compare_seeds(layers: Sequence[Any], ids: Any, k: int = 10) -> SeedSensitivi
         raise ValueError(f"`layers` must be at least two. Received: {len(layers)}.")
     if k >= len(tensor):
         raise ValueError(f"`ids` must be more than k = {k}. Received: {len(tensor)}.")
+    num_distinct = len(tf.unique(tensor).y)
+    if num_distinct < len(tensor):
+        # An id would be the nearest of itself.
+        raise ValueError(
+            f"`ids` must be distinct. Received: {len(tensor)}, {num_distinct} of them "
+            "distinct."
+        )
     embeddings = [_embed(layer, tensor) for layer in layers]
+    for i, rows in enumerate(embeddings):
+        _ids.check_finite(f"layers[{i}]", rows)
     nearest = [_nearest(rows, k) for rows in embeddings]
     pairs = tuple(
         SeedPair(
