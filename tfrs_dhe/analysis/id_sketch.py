@@ -193,7 +193,7 @@ class IdSketch:
           ValueError: If the file is of another format, or not whole.
         """
         state = _read_arrays(path)
-        if not np.array_equal(state.get("format"), _FORMAT):
+        if not np.array_equal(state.get("format", -1), _FORMAT):
             raise _not_a_sketch(path)
         capacity, heavy, width, depth = state["arguments"].tolist()
         mask = state["mask_value"].item() if state["has_mask"] else None

@@ -210,11 +210,11 @@ class Sweep:
         ]
         head = [*names, "quality", "±", "memory", "front"]
         lines = [_text.table(head, rows)]
-        for figure, values in (
+        for figure, found in (
             ("quality", [one.quality for one in means]),
             ("memory", [one.num_bytes for one in means]),
         ):
-            num_missing = sum(not math.isfinite(value) for value in values)
+            num_missing = sum(not math.isfinite(value) for value in found)
             if num_missing:
                 lines.append(f"Left out, without a finite {figure}: {num_missing}")
         if front:
