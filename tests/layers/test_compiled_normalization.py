@@ -125,6 +125,28 @@ def test_mish_without_statistics_is_compiled_too(
         assert xla_functions(graph) > 0
 
 
+@pytest.mark.parametrize("frozen", [["0"], ["0", "1"]])
+@pytest.mark.parametrize(
+    "order", ["normalize_then_activate", "activate_then_normalize"]
+)
+def test_a_normalization_that_is_frozen_alone(order: str, frozen: list[str]) -> None:
+    """As in fine-tuning: the Dense layers learn, statistics stay."""
+
+    def frozen_network() -> EmbeddingNetwork:
+        network = network_of(order=order)
+        network(ROWS, training=True)
+        for name in frozen:
+            getattr(network, f"normalization_{name}").trainable = False
+        return network
+
+    rows = tf.constant(ROWS)
+    expected = op_by_op(train, frozen_network(), rows, None)
+    assert_equal(train(frozen_network(), rows, None), expected)
+    assert_equal(traced(frozen_network(), None, None)(rows), expected)
+    if len(frozen) == 2:
+        assert_equal([frozen_network()(rows, training=False)], expected[:1])
+
+
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 37])
 def test_few_rows_of_a_batch_of_any_size(num_rows: int) -> None:
     rows = tf.constant(ROWS[:num_rows])

@@ -85,7 +85,11 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
         if not (training and self.trainable):
             mean = tf.convert_to_tensor(self.moving_mean)
             variance = tf.convert_to_tensor(self.moving_variance)
-            return self._normalize(inputs, mean, variance)
+            outputs = self._normalize(inputs, mean, variance)
+            if compiled_with is None:
+                return outputs
+            # Frozen alone, in a network that trains: the activation is still ours.
+            return _compiled_normalization.ACTIVATIONS[compiled_with](outputs)
         if compiled_with is not None:
             outputs, *statistics = _compiled_normalization.normalize(
                 inputs,

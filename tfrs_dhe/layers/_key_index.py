@@ -81,7 +81,7 @@ class SortedIndex(tf.__internal__.tracking.AutoTrackable):
 
     def keys(self) -> np.ndarray:
         """Returns the keys by the numbers of their rows."""
-        return self._keys.numpy()[: int(self._count)]
+        return self._keys.numpy()[: int(self._count.numpy())]
 
     def size(self) -> tf.Tensor:
         """Returns how many keys there are."""

@@ -112,7 +112,7 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
 
     def boundaries(self) -> int:
         """Returns what stands for the boundaries that the buckets were cut at."""
-        return int(self._boundaries)
+        return int(self._boundaries.numpy())
 
     def size(self) -> int:
         """Returns K, the number of classes; not to be called in a graph."""
@@ -262,7 +262,7 @@ class Tables(tf.__internal__.tracking.AutoTrackable):
     @contextmanager
     def _change(self) -> Iterator[None]:
         # Odd also after one that was not completed.
-        version = int(self._version) // 2 * 2
+        version = int(self._version.numpy()) // 2 * 2
         self._version.assign(version + 1)
         yield
         self._version.assign(version + 2)
