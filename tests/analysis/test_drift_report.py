@@ -259,10 +259,9 @@ def read_events(folder: Path) -> dict[str, list[tuple[int, str, np.ndarray]]]:
     return summaries
 
 
-def test_summaries_are_what_tensorboard_reads(tmp_path: Path) -> None:
-    model, layer, head, (ids, buckets) = make_model()
-    callback = TrainingSummaries(
-        tmp_path,
+def summaries_of(layer: Any, head: Any, ids: Any, path: Path) -> TrainingSummaries:
+    return TrainingSummaries(
+        path,
         layer=layer,
         ids=ids,
         head=head,
@@ -270,6 +269,11 @@ def test_summaries_are_what_tensorboard_reads(tmp_path: Path) -> None:
         class_ids=ids,
         query_model=lambda x: layer(x, training=False),
     )
+
+
+def test_summaries_are_what_tensorboard_reads(tmp_path: Path) -> None:
+    model, layer, head, (ids, buckets) = make_model()
+    callback = summaries_of(layer, head, ids, tmp_path)
     model.fit(ids, buckets, epochs=3, verbose=0, callbacks=[callback])
     events = read_events(tmp_path)
     assert {step for rows in events.values() for step, _, _ in rows} == {0, 1, 2}
@@ -303,15 +307,7 @@ def test_a_training_that_diverged_is_summarized(tmp_path: Path) -> None:
     _, layer, head, (ids, _) = make_model()
     layer(tf.constant(ids))
     layer.set_weights([w * np.nan if w.ndim == 2 else w for w in layer.get_weights()])
-    callback = TrainingSummaries(
-        tmp_path,
-        layer=layer,
-        ids=ids,
-        head=head,
-        queries=ids,
-        class_ids=ids,
-        query_model=lambda x: layer(x, training=False),
-    )
+    callback = summaries_of(layer, head, ids, tmp_path)
     callback.on_train_begin()
     callback.on_epoch_end(0)
     callback.on_train_end()

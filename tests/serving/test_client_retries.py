@@ -147,8 +147,8 @@ def test_rest_does_not_repeat_what_was_too_slow(load_client):
 
 def test_rest_does_not_sleep_for_as_long_as_a_proxy_says(load_client):
     rest = load_client("rest_client")
-    with rest_server([503, 200], retry_after=5) as (url, asked):
+    with rest_server([503, 200], retry_after=50) as (url, asked):
         start = time.monotonic()
         rest.predict(rest.connect(), url, "movies", {}, timeout=60)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 50
     assert len(asked) == 2
