@@ -254,7 +254,7 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"`sample_weight`.*\(5, 1\)"):
         mach.multiclass_loss(LOGITS, BUCKETS, WEIGHTS[:, np.newaxis])
     # One weight would be taken for all five.
-    with pytest.raises(ValueError, match=r"`sample_weight`.*\(1,\).*\(5,\)"):
+    with pytest.raises(ValueError, match=r"`sample_weight`.*\(5,\).*\(1,\)"):
         mach.multiclass_loss(LOGITS, BUCKETS, WEIGHTS[:1])
     with pytest.raises(ValueError, match=r"`scores` must have the shape"):
         mach.in_batch_loss(tf.zeros([2, 3, 4]))
@@ -283,7 +283,7 @@ def test_weights_of_another_number_are_an_error_in_a_graph() -> None:
     expected = 2 * np.log1p(np.exp(-2)) + 3 * np.log1p(np.exp(-4))
     actual = loss(tf.constant([1.0, 2.0]), tf.constant([2.0, 3.0]))
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight` must"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight`"):
         loss(tf.constant([1.0, 2.0]), tf.constant([2.0]))
 
 

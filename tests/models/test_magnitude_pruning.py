@@ -159,6 +159,8 @@ def test_wrong_layers() -> None:
     for none in ([], (), make()[1]):
         with pytest.raises(ValueError, match="must be a list of at least one layer"):
             MagnitudePruning(none, 0.5, end_step=9)
+    with pytest.raises(ValueError, match="Prune the layer that it was made from"):
+        MagnitudePruning([make()[1].inference_form()], 0.5, end_step=9)
     unbuilt = DeepHashEmbedding(4, hidden_dim=8)
     with pytest.raises(ValueError, match="no weights to prune yet"):
         MagnitudePruning([unbuilt], 0.5, end_step=9).on_train_begin()

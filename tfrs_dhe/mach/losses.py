@@ -425,15 +425,6 @@ def example_weights(sample_weight: tf.Tensor, examples: tf.Tensor) -> tf.Tensor:
         whose batch size is not known it is a tf.errors.InvalidArgumentError.
     """
     weights = tf.cast(sample_weight, tf.float32)
-    batch = examples.shape[:1]
-    if weights.shape.rank != 1 or not weights.shape.is_compatible_with(batch):
-        raise ValueError(
-            "`sample_weight` must have the shape [batch], a weight for each example. "
-            f"Received shape {weights.shape} for a batch of shape {batch}."
-        )
-    tf.debugging.assert_equal(
-        tf.shape(weights)[0],
-        tf.shape(examples)[0],
-        "`sample_weight` must have the shape [batch], a weight for each example.",
+    return of_shape(
+        "sample_weight", weights, tf.shape(examples)[:1], examples.shape[:1]
     )
-    return weights

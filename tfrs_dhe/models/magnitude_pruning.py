@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import EmbeddingNetwork
+from tfrs_dhe.layers._inference_form import InferenceEmbeddingNetwork
 
 
 class MagnitudePruning(keras.callbacks.Callback):
@@ -163,6 +164,7 @@ def network_size(layer: Any) -> NetworkSize:
 
     Example:
     >>> from tfrs_dhe.layers import EmbeddingNetwork
+from tfrs_dhe.layers._inference_form import InferenceEmbeddingNetwork
     >>> network = EmbeddingNetwork(2, hidden_dim=3, num_hidden_layers=1)
     >>> outputs = network(tf.ones([1, 4]), training=False)
     >>> network_size(network).num_weights  # 4 * 3, four of 3, 3 * 2 and 2.
@@ -188,6 +190,11 @@ def _network(layer: Any) -> EmbeddingNetwork:
         raise ValueError(
             "`layers` must be DeepHashEmbedding or EmbeddingNetwork layers, whose "
             f"networks are pruned. Received: {layer!r}."
+        )
+    if isinstance(network, InferenceEmbeddingNetwork):
+        raise ValueError(
+            "`layers` must be layers that are trained, not inference forms. Received: "
+            f"{layer!r}. Prune the layer that it was made from."
         )
     return network
 
