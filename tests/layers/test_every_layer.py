@@ -26,9 +26,15 @@ def may_compile(case: LayerCase) -> bool:
     )
 
 
+def learns_compiled(case: LayerCase) -> bool:
+    rows = ("double_hash", "hash_embedding", "mach_head")
+    return may_compile(case) and (case.takes_training or case.name.startswith(rows))
+
+
 every_case = cases()
 every_float_case = cases(lambda case: case.output_dtype == "float32")
 every_xla_case = cases(may_compile)
+every_learning_xla_case = cases(learns_compiled)
 every_trainable_case = cases(lambda case: case.takes_training)
 
 
@@ -162,6 +168,31 @@ def test_xla_computes_what_eager_does(case: LayerCase) -> None:
     )
     # Float32 products are summed in another order.
     assert_close(compiled(case.inputs, case.side_features), case.call(layer), 2e-5)
+
+
+@every_learning_xla_case
+def test_xla_takes_the_training_step_of_eager(case: LayerCase) -> None:
+    """Gradients of all weights, and the statistics that normalization moves."""
+    # Rounding is then far below every difference that matters.
+    layer = case.make(dtype="float64")
+    train_once(case, layer)
+    start = layer.get_weights()
+
+    def step(inputs: Any, side_features: Any) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            outputs = case.call_on(layer, inputs, side_features, True)
+            loss = tf.add_n([tf.reduce_sum(x * x) for x in tf.nest.flatten(outputs)])
+        gradients = tape.gradient(loss, layer.trainable_weights)
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    expected = step(case.inputs, case.side_features)
+    moved = layer.get_weights()
+    layer.set_weights(start)
+    compiled = tf.function(step, jit_compile=True)
+    # Gaussian values are made in float32, by other instructions under XLA.
+    tolerance = 2e-5 if "gaussian" in case.name else 1e-9
+    assert_close(compiled(case.inputs, case.side_features), expected, tolerance)
+    assert_close(layer.get_weights(), moved, tolerance)
 
 
 @every_case
