@@ -273,8 +273,10 @@ def test_bad_arguments_are_named() -> None:
         mach.merge_labels(tf.zeros([2, 3], tf.int32), 4)
 
 
-def test_weights_of_another_number_are_an_error_in_a_graph() -> None:
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)] * 2)
+def test_weights_of_another_shape_are_an_error_in_a_graph() -> None:
+    unknown = tf.TensorSpec(None, tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32), unknown])
     def loss(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         logits = tf.stack([losses, -losses], axis=1)[:, tf.newaxis]
         buckets = tf.zeros_like(losses, tf.int32)[:, tf.newaxis]
@@ -283,8 +285,9 @@ def test_weights_of_another_number_are_an_error_in_a_graph() -> None:
     expected = 2 * np.log1p(np.exp(-2)) + 3 * np.log1p(np.exp(-4))
     actual = loss(tf.constant([1.0, 2.0]), tf.constant([2.0, 3.0]))
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight`"):
-        loss(tf.constant([1.0, 2.0]), tf.constant([2.0]))
+    for weights in ([2.0], [[2.0, 2.0], [2.0, 2.0]]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_weight`"):
+            loss(tf.constant([1.0, 2.0]), tf.constant(weights))
 
 
 SQUARE = np.float32([[0, 2, 1], [3, 1, 2], [1, 0, 1]])

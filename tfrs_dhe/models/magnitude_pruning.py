@@ -164,7 +164,6 @@ def network_size(layer: Any) -> NetworkSize:
 
     Example:
     >>> from tfrs_dhe.layers import EmbeddingNetwork
-from tfrs_dhe.layers._inference_form import InferenceEmbeddingNetwork
     >>> network = EmbeddingNetwork(2, hidden_dim=3, num_hidden_layers=1)
     >>> outputs = network(tf.ones([1, 4]), training=False)
     >>> network_size(network).num_weights  # 4 * 3, four of 3, 3 * 2 and 2.
