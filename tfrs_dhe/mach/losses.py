@@ -386,10 +386,13 @@ def of_shape(
             f"`{name}` must have the shape {static_shape}. Received shape "
             f"{values.shape}."
         )
-    message = f"The {{}} of `{name}` (x) must be another one (y)."
-    # Shapes are broadcast: [5, 5] would be equal to [5].
-    tf.debugging.assert_equal(tf.rank(values), tf.size(shape), message.format("rank"))
-    tf.debugging.assert_equal(tf.shape(values), shape, message.format("shape"))
+    # Shapes are broadcast, and [5, 5] would be equal to [5]: first their lengths.
+    tf.debugging.assert_equal(
+        tf.rank(values), tf.size(shape), f"`{name}` (x) must have another rank (y)."
+    )
+    tf.debugging.assert_equal(
+        tf.shape(values), shape, f"The shape of `{name}` (x) must be another one (y)."
+    )
     return values
 
 
