@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -322,6 +323,37 @@ def test_arguments_are_not_spread_over_scores(name: str, value: np.ndarray) -> N
     # What has the wrong rank is found as the graph is made.
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=f"`{name}`"):
         loss(SQUARE, value)
+
+
+def masked_labels(mask: tf.Tensor) -> tf.Tensor:
+    return mach.merge_labels(OF_LABELS, 4, mask)
+
+
+def loss_of_labels(labels: tf.Tensor) -> tf.Tensor:
+    return mach.multilabel_loss(tf.zeros([2, 1, 4]), labels)
+
+
+def loss_of_masked_scores(score_mask: tf.Tensor) -> tf.Tensor:
+    return mach.in_batch_loss(SQUARE, score_mask=score_mask)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (masked_labels, "mask", np.array([[True, False, True]] * 2)),
+        (loss_of_labels, "labels", np.float32([[[1, 0, 0, 1]]] * 2)),
+        (loss_of_masked_scores, "score_mask", np.tri(3, dtype=bool)),
+    ],
+)
+def test_ranks_that_a_graph_does_not_know_are_checked_when_run(
+    function: Callable[[tf.Tensor], tf.Tensor], name: str, value: np.ndarray
+) -> None:
+    """What has fewer or more dimensions would be spread over the others."""
+    graph = tf.function(function, input_signature=[tf.TensorSpec(None, value.dtype)])
+    np.testing.assert_array_equal(graph(value), function(tf.constant(value)))
+    for other in (value[0], value[np.newaxis], value.flat[0]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"`{name}`"):
+            graph(other)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (1, 1), (6,), (2, 1)])

@@ -129,8 +129,23 @@ def test_call(options: dict[str, Any], arguments: dict[str, Any], message: str) 
 )
 def test_ids_of_another_number(objective: str, ids: Any) -> None:
     task = make_task(objective=objective)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"needs (one|a)"):
-        task(QUERIES, candidate_ids=ids)
+
+    def loss(queries: tf.Tensor, ids: Any) -> tf.Tensor:
+        return task(queries, candidate_ids=ids)
+
+    # A graph that knows the size of its batch finds it as it is made.
+    for function in (loss, tf.function(loss)):
+        with pytest.raises(ValueError, match="`candidate_ids` needs"):
+            function(QUERIES, ids)
+    of_any_size = tf.function(loss, input_signature=specs_of_any_size(QUERIES, ids))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`candidate_ids` needs"):
+        of_any_size(QUERIES, ids)
+
+
+def specs_of_any_size(queries: tf.Tensor, ids: Any) -> list[tf.TypeSpec]:
+    shape = [None] * ids.shape.rank
+    spec = tf.RaggedTensorSpec if isinstance(ids, tf.RaggedTensor) else tf.TensorSpec
+    return [tf.TensorSpec([None, queries.shape[1]]), spec(shape, ids.dtype)]
 
 
 @pytest.mark.parametrize("objective", ["softmax", "multilabel"])

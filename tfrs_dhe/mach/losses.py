@@ -386,14 +386,19 @@ def of_shape(
             f"`{name}` must have the shape {static_shape}. Received shape "
             f"{values.shape}."
         )
-    # Shapes are broadcast, and [5, 5] would be equal to [5]: first their lengths.
-    tf.debugging.assert_equal(
+    # Shapes are broadcast, and [5, 5] would be equal to [5]: first their lengths. In a
+    # graph nothing else would have what follows wait for either.
+    same_rank = tf.debugging.assert_equal(
         tf.rank(values), tf.size(shape), f"`{name}` (x) must have another rank (y)."
     )
-    tf.debugging.assert_equal(
-        tf.shape(values), shape, f"The shape of `{name}` (x) must be another one (y)."
-    )
-    return values
+    with tf.control_dependencies([same_rank]):
+        same_shape = tf.debugging.assert_equal(
+            tf.shape(values),
+            shape,
+            f"The shape of `{name}` (x) must be another one (y).",
+        )
+    with tf.control_dependencies([same_shape]):
+        return tf.identity(values)
 
 
 def _float32_logits(logits: tf.Tensor) -> tf.Tensor:

@@ -95,11 +95,27 @@ class Objective(abc.ABC):
                 f"Received shape {ids.shape}."
             )
 
-    def _check_one_row_each(self, num_rows: tf.Tensor) -> None:
-        num_queries = tf.shape(self._batch.queries, out_type=num_rows.dtype)[0]
-        tf.debugging.assert_equal(
-            num_rows, num_queries, "`candidate_ids` needs one row for each query."
-        )
+    def _check_one_row_each(self) -> None:
+        ids, queries = self._batch.candidate_ids, self._batch.queries
+        message = "`candidate_ids` needs one row for each query."
+        if not ids.shape[:1].is_compatible_with(queries.shape[:1]):
+            raise _another_number(message, ids, queries)
+        tf.debugging.assert_equal(_num_rows(ids), _num_rows(queries), message)
+
+
+def _num_rows(values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    if isinstance(values, tf.RaggedTensor):
+        return values.nrows(out_type=tf.int64)
+    return tf.shape(values, out_type=tf.int64)[0]
+
+
+def _another_number(
+    message: str, ids: tf.Tensor | tf.RaggedTensor, queries: tf.Tensor
+) -> ValueError:
+    return ValueError(
+        f"{message} Received ids of shape {ids.shape} and queries of shape "
+        f"{queries.shape}."
+    )
 
 
 class _OverBuckets(Objective):
@@ -126,7 +142,7 @@ class Softmax(_OverBuckets):
     def __init__(self, head: MACHHead, options: Options, batch: Batch) -> None:
         super().__init__(head, options, batch)
         self._check_ids(1, "[batch]")
-        self._check_one_row_each(tf.shape(batch.candidate_ids)[0])
+        self._check_one_row_each()
         self._buckets = head.bucket_ids(batch.candidate_ids)
 
     def loss(self) -> tf.Tensor:
@@ -155,10 +171,7 @@ class Multilabel(_OverBuckets):
         self._check_ids(2, "[batch, labels], dense or ragged,")
         self._mask = self._label_mask()
         ids = batch.candidate_ids
-        if isinstance(ids, tf.RaggedTensor):
-            self._check_one_row_each(ids.nrows())
-        else:
-            self._check_one_row_each(tf.shape(ids)[0])
+        self._check_one_row_each()
         self._labels = mach.merge_labels(
             head.bucket_ids(ids), head.num_buckets, self._mask
         )
@@ -224,6 +237,7 @@ class InBatch(Objective):
     def __init__(self, head: MACHHead, options: Options, batch: Batch) -> None:
         super().__init__(head, options, batch)
         self._check_ids(1, "[num_candidates]")
+        self._check_one_candidate_each()
         probability = batch.candidate_sampling_probability
         if probability is not None and probability.shape.rank != 1:
             # A column would be subtracted from rows.
@@ -242,6 +256,14 @@ class InBatch(Objective):
             num_hard_negatives=options.num_hard_negatives,
             score_mask=batch.score_mask,
         )
+
+    def _check_one_candidate_each(self) -> None:
+        ids, queries = self._batch.candidate_ids, self._batch.queries
+        message = "`candidate_ids` needs the class of each query, then any extra ones."
+        num_ids, num_queries = ids.shape[0], queries.shape[0]
+        if None not in (num_ids, num_queries) and num_ids < num_queries:
+            raise _another_number(message, ids, queries)
+        tf.debugging.assert_less_equal(_num_rows(queries), _num_rows(ids), message)
 
     def loss(self) -> tf.Tensor:
         """Returns `mach.in_batch_loss`."""

@@ -215,7 +215,9 @@ class MACHRetrieval(keras.layers.Layer, tfrs.tasks.Task):
 
         Raises:
           ValueError: If an argument has the wrong shape, is missing, or has no
-            meaning for MACH or for the objective.
+            meaning for MACH or for the objective. In a graph that does not know the
+            size of its batch, another number of ids than of queries is a
+            tf.errors.InvalidArgumentError when it is run.
         """
         if candidate_embeddings is not None:
             raise ValueError(
