@@ -16,11 +16,12 @@ WITHOUT_TFRS := tests/analysis tests/layers tests/mach \
 # The package is loud enough; TensorFlow's notes on its build are not needed.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test test-tpu lint wheel bench bench-scale bench-serving clean
+.PHONY: help setup demo test test-tensorflow test-tpu lint wheel bench bench-scale bench-serving clean
 
 help:
 	@echo "make demo   train, evaluate, export and serve on built-in data"
 	@echo "make test   linters, type checks and all tests, under both Kerases"
+	@echo "make test-tensorflow  all tests on an older TensorFlow: TF=2.16, or any supported"
 	@echo "make test-tpu  compile whole training steps for a TPU, with its compiler"
 	@echo "make lint   linters and type checks alone"
 	@echo "make wheel  build a wheel and try it in an empty environment"
@@ -47,9 +48,24 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # Everything with TFRS, which is on legacy Keras; then what works without it.
+define test_both_kerases
+	TF_USE_LEGACY_KERAS=1 $(1)/bin/python -m pytest $(PYTEST_ARGS)
+	TF_USE_LEGACY_KERAS=0 $(1)/bin/python -m pytest $(PYTEST_ARGS) $(WITHOUT_TFRS)
+endef
+
 test: lint
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
-	TF_USE_LEGACY_KERAS=0 $(BIN)/python -m pytest $(PYTEST_ARGS) $(WITHOUT_TFRS)
+	$(call test_both_kerases,$(VENV))
+
+# The oldest that is supported, in an environment of its own.
+TF ?= 2.16
+$(VENV)-tf$(TF)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-tf$(TF)
+	$(VENV)-tf$(TF)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-tf$(TF)/bin/python -m pip install --quiet --editable ".[datasets,dev]" "tensorflow==$(TF).*"
+	touch $@
+
+test-tensorflow: $(VENV)-tf$(TF)/.ready
+	$(call test_both_kerases,$(VENV)-tf$(TF))
 
 # In an environment of its own: half a gigabyte that nothing else needs.
 $(VENV)-tpu/.ready: setup.cfg pyproject.toml
@@ -93,4 +109,4 @@ bench-serving: $(READY)
 	$(BIN)/python benchmarks/serving/plot.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-tpu build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-tpu $(VENV)-tf* build dist *.egg-info

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import grpc
+from google import protobuf
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import (
@@ -21,6 +22,12 @@ from tests.serving.double.services import Model
 
 PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict", re.I)
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.I)
+# Protobuf 4, which TensorFlow has before 2.18, calls it otherwise.
+FIELDS_WITHOUT_VALUES = (
+    "always_print_fields_with_no_presence"
+    if int(protobuf.__version__.split(".")[0]) > 4
+    else "including_default_value_fields"
+)
 
 
 def rest_server(model: Model, port: int) -> ThreadingHTTPServer:
@@ -111,7 +118,5 @@ def _model_spec(
 
 def _json(message: Message) -> str:
     return MessageToJson(
-        message,
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
+        message, preserving_proto_field_name=True, **{FIELDS_WITHOUT_VALUES: True}
     )
