@@ -56,12 +56,14 @@ endef
 test: lint
 	$(call test_both_kerases,$(VENV))
 
-# The oldest that is supported, in an environment of its own.
+# The oldest that is supported, in an environment of its own. Newer tensorflow-metadata
+# wants protobuf 5 without saying so, which TensorFlow has from 2.18 on.
 TF ?= 2.16
+TF_PACKAGES = "tensorflow==$(TF).*" $(if $(filter 2.16 2.17,$(TF)),"tensorflow-metadata<1.17")
 $(VENV)-tf$(TF)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-tf$(TF)
 	$(VENV)-tf$(TF)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-tf$(TF)/bin/python -m pip install --quiet --editable ".[datasets,dev]" "tensorflow==$(TF).*"
+	$(VENV)-tf$(TF)/bin/python -m pip install --quiet --editable ".[datasets,dev]" $(TF_PACKAGES)
 	touch $@
 
 test-tensorflow: $(VENV)-tf$(TF)/.ready
