@@ -151,10 +151,10 @@ def bucket_calibration(
 
     Example:
     >>> from tfrs_dhe.layers import MACHHead
-    >>> head = MACHHead(10, 4, kernel_initializer="zeros")
+    >>> head = MACHHead(8, 4, kernel_initializer="zeros")
     >>> calibration = bucket_calibration(head, [(tf.ones([50, 3]), np.arange(50))])
     >>> calibration.confidence[1].round(3), calibration.num_examples
-    (np.float64(0.1), 50)
+    (np.float64(0.125), 50)
 
     Args:
       head: A `MACHHead`.
