@@ -302,7 +302,9 @@ def train(name, run, data, folder, test=True):
     sampler = Sampler(
         data.counts, run.batch_size, run.num_negatives, run.negatives_power
     )
-    optimizer = keras.optimizers.legacy.Adam(run.learning_rate)
+    # Not the optimizer's own, which a checkpoint would set back by a step.
+    rate = tf.Variable(run.learning_rate, trainable=False)
+    optimizer = keras.optimizers.legacy.Adam(lambda: rate)
     step = make_step(run, model, sampler, optimizer)
     steps = -(-data.train.num_examples // run.batch_size) * run.epochs
     state = {"epoch": 0, "step": 0, "seconds": 0.0, "cpu_seconds": 0.0, "epochs": []}
@@ -329,7 +331,7 @@ def train(name, run, data, folder, test=True):
             # Up in a straight line, down in a straight line to almost nothing.
             rise = min(1.0, (state["step"] + 1) / WARM_UP_STEPS)
             fall = max(0.02, 1 - state["step"] / steps)
-            optimizer.learning_rate = run.learning_rate * rise * fall
+            rate.assign(run.learning_rate * rise * fall)
             losses.append(step(batch["items"], batch["next_items"], sampler.draw(rng)))
             state["step"] += 1
         mean_loss = float(np.mean([loss.numpy() for loss in losses]))

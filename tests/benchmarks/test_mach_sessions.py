@@ -72,7 +72,21 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(
 ) -> None:
     # Without dropout, whose numbers are drawn anew.
     more = ["--seeds=1", "--set", *SETTINGS, "dropout=0"]
+    make_step, rates = sessions.make_step, []
+
+    def watched(settings, model, sampler, optimizer):
+        step = make_step(settings, model, sampler, optimizer)
+
+        def watched_step(*batch):
+            loss = step(*batch)
+            rates.append(float(optimizer.learning_rate))
+            return loss
+
+        return watched_step
+
+    monkeypatch.setattr(sessions, "make_step", watched)
     whole = run(monkeypatch, folder, tmp_path / "whole.jsonl", *more)[0]
+    whole_rates = rates.copy()
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     evaluate, calls = sessions.evaluate, []
@@ -95,8 +109,12 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(
         return batches(self, *arguments, **keywords)
 
     monkeypatch.setattr(datasets.Sessions, "batches", counted)
+    rates.clear()
     resumed = run(monkeypatch, folder, stopped / "sessions.jsonl", *more)[0]
     assert trained[:2] == [1, 2]
+    # One head resumes after an epoch of three, the other one was not begun.
+    epoch = len(whole_rates) // (3 * len(HEADS))
+    assert rates == whole_rates[epoch:]
     losses = [epoch["loss"] for epoch in whole["validation"]]
     # Rounded to four digits.
     assert [epoch["loss"] for epoch in resumed["validation"]] == pytest.approx(
