@@ -1,7 +1,8 @@
 # Every target sets up what it needs: a virtual environment in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
-PYTEST_ARGS ?= -q -n 2
+# Tests next to each other stay in one process, which sets up what they share once.
+PYTEST_ARGS ?= -q -n 2 --dist worksteal
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported.

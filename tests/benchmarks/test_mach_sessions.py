@@ -29,12 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, results: Path, *more: str
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    results: Path,
+    *more: str,
+    heads: tuple[str, ...] = HEADS,
 ) -> list[dict]:
     """Runs the command; returns all result lines."""
     monkeypatch.setattr(sessions, "VALIDATION_SESSIONS", 50)
     monkeypatch.setattr(sessions, "VALIDATION_EXAMPLES", 100)
-    arguments = ["sessions.py", *HEADS, f"--data={folder}", f"--results={results}"]
+    arguments = ["sessions.py", *heads, f"--data={folder}", f"--results={results}"]
     arguments += [f"--checkpoints={results.parent}", *more]
     monkeypatch.setattr("sys.argv", arguments)
     sessions.main()
@@ -85,7 +89,11 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(
         return watched_step
 
     monkeypatch.setattr(sessions, "make_step", watched)
-    whole = run(monkeypatch, folder, tmp_path / "whole.jsonl", *more)[0]
+
+    def runs(results: Path) -> dict:
+        return run(monkeypatch, folder, results, *more, heads=("full",))[0]
+
+    whole = runs(tmp_path / "whole.jsonl")
     whole_rates = rates.copy()
     stopped = tmp_path / "stopped"
     stopped.mkdir()
@@ -99,7 +107,7 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(
 
     monkeypatch.setattr(sessions, "evaluate", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(monkeypatch, folder, stopped / "sessions.jsonl", *more)
+        runs(stopped / "sessions.jsonl")
     monkeypatch.setattr(sessions, "evaluate", evaluate)
     trained = []
     batches = datasets.Sessions.batches
@@ -110,11 +118,10 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(
 
     monkeypatch.setattr(datasets.Sessions, "batches", counted)
     rates.clear()
-    resumed = run(monkeypatch, folder, stopped / "sessions.jsonl", *more)[0]
-    assert trained[:2] == [1, 2]
-    # One head resumes after an epoch of three, the other one was not begun.
-    epoch = len(whole_rates) // (3 * len(HEADS))
-    assert rates == whole_rates[epoch:]
+    resumed = runs(stopped / "sessions.jsonl")
+    assert trained == [1, 2]
+    # After one epoch of three.
+    assert rates == whole_rates[len(whole_rates) // 3 :]
     losses = [epoch["loss"] for epoch in whole["validation"]]
     # Rounded to four digits.
     assert [epoch["loss"] for epoch in resumed["validation"]] == pytest.approx(

@@ -1,5 +1,6 @@
 """One list of checks for every layer, in every form, under either Keras."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,9 @@ def train_once(case: LayerCase, layer: Any) -> None:
         weight.assign(weight + 0.01 * (i + 1))
 
 
+@functools.cache
 def trained_model(case: LayerCase) -> Any:
+    """The one model of a case that all tests save, and none changes."""
     layer = case.make()
     train_once(case, layer)
     return case.functional_model(layer)

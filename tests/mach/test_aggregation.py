@@ -107,17 +107,21 @@ def test_unbiased_mean_has_the_stated_mean_and_variance() -> None:
     num_buckets, num_repetitions, trials = 8, 4, 4000
     p = 1.0 / np.arange(1, 31)
     p /= p.sum()
-    estimates = []
-    for seed in range(trials):
-        table = mach.bucket_table(
-            np.arange(30), num_buckets, num_repetitions, seed=seed
+    # Every repetition has a hash function of its own, and every trial a few of them.
+    tables = mach.bucket_table(np.arange(30), num_buckets, trials * num_repetitions)
+    tables = tables.reshape(trials, num_repetitions, 30)
+    buckets = [np.bincount(r, p, num_buckets) for table in tables for r in table]
+    values = np.reshape(buckets, [trials, 1, num_repetitions, num_buckets])
+
+    @tf.function
+    def estimates_of(values: tf.Tensor, buckets: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(
+            lambda trial: mach.class_scores(*trial, "unbiased_mean")[0],
+            (values, buckets),
+            fn_output_signature=tf.float64,
         )
-        buckets = [np.bincount(row, weights=p, minlength=num_buckets) for row in table]
-        values = tf.constant(np.array(buckets)[np.newaxis])
-        estimates.append(
-            mach.class_scores(values, tf.constant(table.T), "unbiased_mean")[0]
-        )
-    estimates = np.array(estimates)
+
+    estimates = estimates_of(values, tables.transpose(0, 2, 1)).numpy()
     variance = ((p**2).sum() - p**2) / (num_repetitions * (num_buckets - 1))
     standard_error = np.sqrt(variance / trials)
     # 30 classes: a deviation of 4 standard errors has probability .002 in all.

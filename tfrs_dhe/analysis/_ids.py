@@ -31,6 +31,9 @@ def chunks(
       ValueError: If elements are not ids, or ids neither strings nor integers.
     """
     batches = ids if isinstance(ids, tf.data.Dataset) else [ids]
+    if isinstance(ids, tf.data.Dataset) and _has_single_ids(ids):
+        # A step of Python for each id would take most of the time.
+        batches = ids.batch(CHUNK_SIZE)
     held: list[np.ndarray] = []
     size = 0
     for batch in batches:
@@ -63,6 +66,11 @@ def _cut(flat: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         part = flat[start : start + CHUNK_SIZE]
         keys: np.ndarray = hashing.int64_keys(tf.convert_to_tensor(part)).numpy()
         yield keys, part
+
+
+def _has_single_ids(ids: tf.data.Dataset) -> bool:
+    spec = ids.element_spec
+    return isinstance(spec, tf.TensorSpec) and spec.shape.rank == 0
 
 
 def _flat(batch: Any, mask_value: str | int | None) -> np.ndarray:
