@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe.hashing import _cityhash_long
 
 _REMEDY = (
@@ -13,6 +14,7 @@ _REMEDY = (
 )
 
 
+@no_autograph
 def cityhash64(strings: Any) -> tf.Tensor | tf.RaggedTensor:
     """Hashes strings to 64-bit integers with CityHash64.
 

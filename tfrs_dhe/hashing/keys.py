@@ -2,10 +2,12 @@
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe.hashing.cityhash import cityhash64
 from tfrs_dhe.hashing.universal import as_keys
 
 
+@no_autograph
 def int64_keys(ids: tf.Tensor) -> tf.Tensor:
     """Returns strings hashed by CityHash64, and integers as they are.
 

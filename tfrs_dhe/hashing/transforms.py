@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
+
 DISTRIBUTIONS = ("uniform", "gaussian")
 
 _FRACTION_BITS = 62
@@ -48,6 +50,7 @@ def _wrapped(value: int) -> int:
     return (value + 2**63) % 2**64 - 2**63
 
 
+@no_autograph
 def uniform(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     """Scales hash values to [-1, 1].
 
@@ -72,6 +75,7 @@ def uniform(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     return encode(tf.cast(hashes, tf.int64) - 1, num_buckets, "uniform")
 
 
+@no_autograph
 def gaussian(hashes: tf.Tensor, num_buckets: int) -> tf.Tensor:
     """Turns adjacent pairs of hash values into pairs of standard normals.
 

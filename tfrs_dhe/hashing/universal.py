@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe.hashing import constants
 
 HASH_FAMILIES = ("multiply_shift", "carter_wegman")
@@ -51,6 +52,7 @@ def as_keys(ids: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.cast(ids, tf.int64), tf.uint64)
 
 
+@no_autograph
 def mix_keys(keys: tf.Tensor) -> tf.Tensor:
     """Returns keys scrambled by a bijection of the 64-bit integers.
 
@@ -134,6 +136,7 @@ def check_universal_hash_arguments(
     constants.check_seed(seed)
 
 
+@no_autograph
 def universal_hash(
     ids: tf.Tensor,
     num_hashes: int,

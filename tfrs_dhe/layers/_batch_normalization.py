@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import _compiled_normalization
 from tfrs_dhe.layers._row_statistics import row_statistics
@@ -62,6 +63,7 @@ class RowWeightedBatchNormalization(keras.layers.Layer):
         )
         super().build(input_shape)
 
+    @no_autograph
     def call(
         self,
         inputs: tf.Tensor,

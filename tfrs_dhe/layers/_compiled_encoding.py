@@ -39,9 +39,11 @@ def compiled(encode: Encode, width: int) -> Encode:
     """
     signature = [tf.TensorSpec([None], tf.int64)]
     min_rows = -(-MIN_SIZE // width)
-    program = tf.function(encode, input_signature=signature, jit_compile=True)
+    program = tf.function(
+        encode, input_signature=signature, jit_compile=True, autograph=False
+    )
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def encode_padded(keys: tf.Tensor) -> tf.Tensor:
         size = tf.size(keys)
         padding = _compilation.padded_size(size) - size

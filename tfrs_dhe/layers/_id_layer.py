@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _specs
 from tfrs_dhe.layers._padding_mask import PaddingMask
@@ -40,6 +41,7 @@ class IdLayer(keras.layers.Layer):
         """Is told what the ids are, which is known from the first call on."""
         self.supports_jit = dtype != tf.string  # XLA knows no strings
 
+    @no_autograph
     def compute_mask(self, inputs: tf.Tensor, mask: Any = None) -> Any:
         """Returns where ids are no padding, tf.bool in the shape of the ids."""
         if isinstance(mask, list | tuple):  # one for each positional argument
@@ -51,6 +53,7 @@ class IdLayer(keras.layers.Layer):
             return None
         return self.compute_id_mask(inputs, mask)
 
+    @no_autograph
     def compute_id_mask(self, ids: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
         """Returns where ids [...] are no padding and, given a mask, it is true.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _specs
 from tfrs_dhe.layers._inference import check_inference
@@ -70,6 +71,7 @@ class InferenceEmbeddingNetwork(EmbeddingNetwork):
         packed = self._layout.pack(arrays)
         self._packed.assign(tf.cast(packed, self._packed.dtype))
 
+    @no_autograph
     def call(
         self,
         inputs: tf.Tensor,
@@ -92,6 +94,7 @@ class InferenceDeepHashEmbedding(DeepHashEmbedding):
     def _network_class(self) -> type[EmbeddingNetwork]:
         return InferenceEmbeddingNetwork
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _specs
 
@@ -30,6 +31,7 @@ class PaddingMask(keras.layers.Layer):
         self.mask_value = mask_value
         self.supports_jit = not isinstance(mask_value, str)  # XLA knows no strings
 
+    @no_autograph
     def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Returns where `inputs` are ids and, given a mask, it is true."""
         if (inputs.dtype == tf.string) != isinstance(self.mask_value, str):

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
 from tfrs_dhe.layers import _arguments, _tables
@@ -50,6 +51,7 @@ class TableEmbedding(IdLayer):
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

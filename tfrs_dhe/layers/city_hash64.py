@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _specs
 
@@ -43,6 +44,7 @@ class CityHash64(keras.layers.Layer):
         self.supports_jit = False
         self.supports_masking = True
 
+    @no_autograph
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the ids as tf.int64, in the shape of `inputs`."""
         return hashing.int64_keys(inputs)

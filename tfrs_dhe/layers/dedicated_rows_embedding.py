@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compact_rows, _materialize, _tables
 from tfrs_dhe.layers._build import named_after
@@ -138,6 +139,7 @@ class DedicatedRowsEmbedding(IdLayer):
     def _see_ids(self, dtype: tf.DType) -> None:
         self.supports_jit = False  # XLA cannot take a share of a batch
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._id_layer import IdLayer
@@ -164,6 +165,7 @@ class DeepHashEmbedding(IdLayer):
         )
         self.deduplicate = deduplicate
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
 from tfrs_dhe.layers import _arguments
@@ -137,6 +138,7 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
         self.supports_masking = True
         self.supports_jit = False  # as in DeepHashEmbedding, until ids are seen
 
+    @no_autograph
     def call(
         self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
@@ -193,6 +195,7 @@ class DeepHashEmbeddingCollection(keras.layers.Layer):
         """Returns the layer that a feature is embedded by, or as."""
         return self.shared if self.shared_network else self._of_feature(name)
 
+    @no_autograph
     def compute_mask(self, inputs: Mapping[str, tf.Tensor], mask: Any = None) -> Any:
         """Returns where ids are no padding, by feature."""
         masks = mask if isinstance(mask, Mapping) else {}

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import transforms, universal
 from tfrs_dhe.layers import _arguments, _compiled_encoding, _specs
@@ -87,6 +88,7 @@ class DenseHashEncoding(keras.layers.Layer):
         self.supports_masking = True
         self.jit_compile = True
 
+    @no_autograph
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns the encodings [..., num_hashes] of integer ids [...].
 

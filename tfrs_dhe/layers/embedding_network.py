@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compiled_normalization, _specs, _tape
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
@@ -197,6 +198,7 @@ class EmbeddingNetwork(keras.layers.Layer):
             )
         return keras.layers.LayerNormalization(dtype=dtype, name=name)
 
+    @no_autograph
     def call(
         self,
         inputs: tf.Tensor,

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants, universal
 from tfrs_dhe.layers import _arguments, _specs
@@ -107,6 +108,7 @@ class FeatureHashing(keras.layers.Layer):
         # XLA knows neither sparse tensors nor strings.
         self.supports_jit = False
 
+    @no_autograph
     def call(self, inputs: Any, weights: Any = None) -> tf.SparseTensor:
         """Returns the hashed features [batch, num_bins].
 

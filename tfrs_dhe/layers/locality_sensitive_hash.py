@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.hashing import constants
 from tfrs_dhe.layers import _arguments, _specs
@@ -68,6 +69,7 @@ class LocalitySensitiveHash(keras.layers.Layer):
         )
         super().build(input_shape)
 
+    @no_autograph
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the bits [..., num_bits] of vectors [..., d]."""
         if isinstance(inputs, tf.RaggedTensor):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import mach
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _specs
 from tfrs_dhe.mach import buckets
@@ -148,6 +149,7 @@ class MACHHead(keras.layers.Layer):
             regularizer=self.kernel_regularizer,
         )
 
+    @no_autograph
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the logits [..., R, B] of vectors [..., d]."""
         dtype = self.compute_dtype

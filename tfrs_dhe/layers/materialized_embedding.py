@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments, _compact_rows
 from tfrs_dhe.layers._id_layer import IdLayer
@@ -144,6 +145,7 @@ class MaterializedEmbedding(IdLayer):
         with tf.device(DEVICE):
             self._keyed_rows.assign(arrays)
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrs_dhe import _keras, hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
 from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers._id_layer import IdLayer
@@ -110,6 +111,7 @@ class UnifiedEmbedding(IdLayer):
         optimizer = tf.tpu.experimental.embedding.Adagrad()
         self._unified = multiplexing.UnifiedEmbedding(config, optimizer)
 
+    @no_autograph
     def call(
         self,
         ids: tf.Tensor,

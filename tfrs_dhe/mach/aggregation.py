@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
+
 AGGREGATIONS = (
     "unbiased_mean",
     "min",
@@ -26,6 +28,7 @@ def check_aggregation(aggregation: str, activation: str = "softmax") -> None:
         )
 
 
+@no_autograph
 def bucket_values(
     logits: tf.Tensor, aggregation: str, activation: str = "softmax"
 ) -> tf.Tensor:
@@ -58,6 +61,7 @@ def bucket_values(
     return tf.nn.softmax(logits) if activation == "softmax" else tf.sigmoid(logits)
 
 
+@no_autograph
 def combine(
     values: tf.Tensor | Sequence[tf.Tensor], aggregation: str, num_buckets: int
 ) -> tf.Tensor:
@@ -154,6 +158,7 @@ def _ascending(rows: list[tf.Tensor]) -> list[tf.Tensor]:
     return rows
 
 
+@no_autograph
 def class_scores(values: tf.Tensor, buckets: tf.Tensor, aggregation: str) -> tf.Tensor:
     """Returns the scores of given classes for every query.
 

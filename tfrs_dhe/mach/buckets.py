@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import hashing
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe.hashing import constants, universal
 
 #: Hashes are cut into buckets at boundaries; the finest hash there is.
@@ -53,6 +54,7 @@ def check_bucket_arguments(
     return tuple(int(r) for r in held)
 
 
+@no_autograph
 def bucket_ids(
     class_ids: tf.Tensor,
     num_buckets: int,

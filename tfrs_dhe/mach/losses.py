@@ -2,11 +2,14 @@
 
 import tensorflow as tf
 
+from tfrs_dhe._autograph import no_autograph
+
 #: Score of a column that does not count. Finite, since 0 * inf is NaN, and far
 #: below any score, so that its exponential is zero.
 NEGLIGIBLE = tf.float32.min / 4
 
 
+@no_autograph
 def multiclass_loss(
     logits: tf.Tensor,
     buckets: tf.Tensor,
@@ -52,6 +55,7 @@ def multiclass_loss(
     return _weighted_sum(tf.reduce_sum(losses, axis=-1), sample_weight)
 
 
+@no_autograph
 def merge_labels(
     buckets: tf.Tensor | tf.RaggedTensor,
     num_buckets: int,
@@ -137,6 +141,7 @@ def _label_updates(flat: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     return tf.broadcast_to(mask[:, tf.newaxis], tf.shape(flat))
 
 
+@no_autograph
 def multilabel_loss(
     logits: tf.Tensor,
     labels: tf.Tensor,
@@ -179,6 +184,7 @@ def multilabel_loss(
     return _weighted_sum(tf.reduce_sum(losses, axis=[-2, -1]), sample_weight)
 
 
+@no_autograph
 def in_batch_loss(
     scores: tf.Tensor,
     sample_weight: tf.Tensor | None = None,

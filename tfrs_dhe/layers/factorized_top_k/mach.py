@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrs_dhe import mach
+from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import is_legacy, keras
 from tfrs_dhe.layers import _arguments
 from tfrs_dhe.layers.factorized_top_k import (
@@ -316,6 +317,7 @@ class MACH(TopK):
         groups = _indistinguishable.equal_columns(contents.buckets.numpy())
         return [tuple(tf.gather(identifiers, g).numpy().tolist()) for g in groups]
 
+    @no_autograph
     def call(self, queries: Any, k: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the k classes with the highest scores.
 
