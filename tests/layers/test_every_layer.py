@@ -120,6 +120,20 @@ class Subclassed(keras.Model):
         return self.case.call_on(self.layer, inputs, side_features, training)
 
 
+def subclassed_model(case: LayerCase) -> Subclassed:
+    model = Subclassed(case)
+    model(tensors(case))  # Makes the weights.
+    return model
+
+
+@functools.cache
+def trained_subclassed_model(case: LayerCase) -> Subclassed:
+    """As `trained_model`."""
+    model = subclassed_model(case)
+    train_once(case, model.layer)
+    return model
+
+
 @every_case
 def test_output_has_the_announced_shape_and_dtype(case: LayerCase) -> None:
     layer = case.make()
@@ -259,10 +273,7 @@ def test_weights_file_round_trip(case: LayerCase, tmp_path: Any) -> None:
 def test_weights_file_round_trip_of_a_subclassed_model(
     case: LayerCase, tmp_path: Any
 ) -> None:
-    model, other = Subclassed(case), Subclassed(case)
-    for each in (model, other):
-        each(tensors(case))
-    train_once(case, model.layer)
+    model, other = trained_subclassed_model(case), subclassed_model(case)
     model.save_weights(tmp_path / "model.weights.h5")
     other.load_weights(tmp_path / "model.weights.h5")
     assert_same(other(tensors(case)), model(tensors(case)))
@@ -270,10 +281,7 @@ def test_weights_file_round_trip_of_a_subclassed_model(
 
 @every_case
 def test_checkpoint_round_trip(case: LayerCase, tmp_path: Any) -> None:
-    model, other = Subclassed(case), Subclassed(case)
-    for each in (model, other):
-        each(tensors(case))
-    train_once(case, model.layer)
+    model, other = trained_subclassed_model(case), subclassed_model(case)
     path = tf.train.Checkpoint(model=model).save(tmp_path / "checkpoint")
     tf.train.Checkpoint(model=other).restore(path).assert_consumed()
     assert_same(other(tensors(case)), model(tensors(case)))
