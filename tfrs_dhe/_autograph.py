@@ -14,10 +14,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def no_autograph(function: _Function) -> _Function:
     """Marks a function that AutoGraph is to call as it stands.
 
-    Other than with `tf.autograph.experimental.do_not_convert`, layers and functions of
-    users that it calls are rewritten as anywhere else if Keras or TensorFlow asks for
-    it, and Keras sees the function's own arguments. The mark is the one of that
-    decorator; where TensorFlow had another one, code would be rewritten, no more.
+    Other than with `tf.autograph.experimental.do_not_convert`, layers of users that it
+    calls are rewritten as anywhere else, since Keras asks for it, and Keras sees the
+    function's own arguments. Plain functions that it calls are not rewritten. The mark
+    is the one of that decorator; where TensorFlow had another one, code would be
+    rewritten, no more.
 
     Args:
       function: Of any arguments.
