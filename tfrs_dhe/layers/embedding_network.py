@@ -1,13 +1,19 @@
 """The deep network that decodes a hash encoding into an embedding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfrs_dhe._autograph import no_autograph
 from tfrs_dhe._keras import keras
-from tfrs_dhe.layers import _arguments, _compiled_normalization, _specs, _tape
+from tfrs_dhe.layers import (
+    _arguments,
+    _compiled_normalization,
+    _quantized_denses,
+    _specs,
+    _tape,
+)
 from tfrs_dhe.layers._batch_normalization import RowWeightedBatchNormalization
 from tfrs_dhe.layers._build import named_after
 from tfrs_dhe.layers._compiled_activation import compiled_mish
@@ -298,8 +304,15 @@ class EmbeddingNetwork(keras.layers.Layer):
         return output(rows)
 
     def _denses(self) -> list[Callable[[tf.Tensor], tf.Tensor]]:
-        hidden = [getattr(self, f"hidden_{i}") for i in range(self.num_hidden_layers)]
-        return [*hidden, self.output_layer]
+        return list(self._dense_layers().values())
+
+    def _dense_layers(self) -> dict[str, Any]:
+        names = [f"hidden_{i}" for i in range(self.num_hidden_layers)]
+        return {
+            name: getattr(self, name)
+            for name in (*names, "output_layer")
+            if hasattr(self, name)  # not before the layer is built
+        }
 
     def _activate(self, rows: tf.Tensor) -> tf.Tensor:
         return self.activation(rows)
@@ -331,6 +344,18 @@ class EmbeddingNetwork(keras.layers.Layer):
         from tfrs_dhe.layers import _inference_form
 
         return _inference_form.network(self)
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Writes to a file of Keras what its Dense layers do not write themselves."""
+        super().save_own_variables(store)
+        _quantized_denses.save(self._dense_layers(), store)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Reads from a file of Keras what `save_own_variables` wrote."""
+        if _quantized_denses.are_in(store):
+            _quantized_denses.restore(self._dense_layers(), store)
+        else:
+            super().load_own_variables(store)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the input's shape with the embedding's width at its end."""
