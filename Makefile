@@ -1,8 +1,9 @@
 # Every target sets up what it needs: a virtual environment in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
-# Tests next to each other stay in one process, which sets up what they share once.
-PYTEST_ARGS ?= -q -n 2 --dist worksteal
+# Tests next to each other stay in one process, which sets up what they share once. The
+# slowest are named, as all of them together have to end within 45 minutes.
+PYTEST_ARGS ?= -q -n 2 --dist worksteal --durations=15
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests of what works where TFRS cannot be imported. `hashing` and `mach` are the same
