@@ -21,8 +21,9 @@ def seed() -> None:
     """Seeds Python, NumPy and Keras, and TensorFlow if anything has drawn from it.
 
     To seed TensorFlow is to throw away all its kernels. Functions that were called
-    before, such as CityHash, are then optimized anew in each test, which is half of the
-    time of all tests; and hardly any draws, since Keras has seeds of its own.
+    before, such as CityHash, would be optimized anew in each test, for most of which it
+    is in vain: Keras has seeds of its own. An op that is given a seed draws nothing, and
+    goes on with its numbers in the next test.
     """
     if context.context()._rng.getstate() == SEEDED:
         with mock.patch.object(context, "set_global_seed"):
