@@ -22,8 +22,8 @@ def seed() -> None:
 
     To seed TensorFlow is to throw away all its kernels. Functions that were called
     before, such as CityHash, would be optimized anew in each test, for most of which it
-    is in vain: Keras has seeds of its own. An op that is given a seed draws nothing, and
-    goes on with its numbers in the next test.
+    is in vain: Keras has seeds of its own. An op that is given a seed draws nothing,
+    and goes on with its numbers in the next test.
     """
     if context.context()._rng.getstate() == SEEDED:
         with mock.patch.object(context, "set_global_seed"):
