@@ -23,14 +23,19 @@ import dataclasses
 import itertools
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
+# Trainings of the studies are taken up in one way.
+sys.path.append(str(Path(__file__).parents[1] / "quality"))
+
 import numpy as np
 import tensorflow as tf
+from epoch_checkpoint import EpochCheckpoint
 from heads import HashedHead, TableHead, num_parameters, quantised
 from sampling import Sampler, in_batch_loss, sampled_loss
 from softmax import softmax_loss
@@ -307,14 +312,20 @@ def train(name, run, data, folder, test=True):
     optimizer = keras.optimizers.legacy.Adam(lambda: rate)
     step = make_step(run, model, sampler, optimizer)
     steps = -(-data.train.num_examples // run.batch_size) * run.epochs
-    state = {"epoch": 0, "step": 0, "seconds": 0.0, "cpu_seconds": 0.0, "epochs": []}
-    checkpoint = tf.train.Checkpoint(optimizer=optimizer, variables=model.parameters())
-    path = folder / f"{name} #{run.seed}"
-    path.mkdir(parents=True, exist_ok=True)
-    saved = path / "state.json"
-    if saved.exists():
-        state = json.loads(saved.read_text())
-        checkpoint.read(str(path / f"epoch-{state['epoch']}"))
+    checkpoint = EpochCheckpoint(
+        folder / f"{name} #{run.seed}",
+        optimizer=optimizer,
+        variables=model.parameters(),
+    )
+    state = checkpoint.restore()
+    if state is None:
+        state = {
+            "epoch": 0,
+            "step": 0,
+            "epochs": [],
+            "seconds": 0.0,
+            "cpu_seconds": 0.0,
+        }
     while state["epoch"] < run.epochs:
         epoch = state["epoch"]
         tf.random.set_seed(1_000 * run.seed + epoch)
@@ -341,8 +352,7 @@ def train(name, run, data, folder, test=True):
         validation = evaluate(run, model, data, data.validation, all_forms=False)
         state["epochs"].append({"loss": round(mean_loss, 4), **validation})
         print(name, state["epoch"], state["epochs"][-1], flush=True)
-        checkpoint.write(str(path / f"epoch-{state['epoch']}"))
-        saved.write_text(json.dumps(state))
+        checkpoint.save(state)
     return {
         "name": name,
         **dataclasses.asdict(run),

@@ -52,6 +52,11 @@ class Run:
         """What tells the run from the others of a grid."""
         return f"{self.data} {self.model} {self.method} {self.share:.4g} #{self.seed}"
 
+    @property
+    def folder_name(self):
+        """What tells the run from all others, as the name of a folder."""
+        return "-".join(map(str, dataclasses.astuple(self))).replace("/", "_")
+
 
 def runs(choices, settings):
     """Returns the runs of a grid.

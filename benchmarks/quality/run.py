@@ -19,8 +19,8 @@ one thing of `deep_hash` changed at a time (`variants.py`), or the training of i
 makes.
 
 A result is a line of `results/runs.jsonl`; what has one with the same settings is not
-run again, so that the study can be stopped and taken up at any run. `report.py` makes
-tables and pictures of the lines.
+run again, so that the study can be stopped and taken up at any run, and that run at its
+last epoch. `report.py` makes tables and pictures of the lines.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class Study:
 
     Args:
       data_dir: The folder of the folders of the sets, or None.
-      results: The file of result lines.
+      results: The file of result lines. A folder beside it, `checkpoints`, has the
+        state of runs that are not done.
       tensorboard: A folder for logs, or None.
     """
 
@@ -96,6 +98,7 @@ class Study:
         self._data_dir = data_dir
         self._results = results
         self._report = reporter(tensorboard)
+        self._checkpoints = results.parent / "checkpoints"
         self._load = functools.lru_cache(1)(load)
         results.parent.mkdir(parents=True, exist_ok=True)
 
@@ -104,8 +107,11 @@ class Study:
         found = done(self._results).get(run)
         if found is not None:
             return found
-        method = means if run.method == "means" else training
-        result = method.train(run, self._load(self._data_dir, run.data), self._report)
+        data = self._load(self._data_dir, run.data)
+        if run.method == "means":
+            result = means.train(run, data, self._report)
+        else:
+            result = training.train(run, data, self._report, self._checkpoints)
         line = {
             **dataclasses.asdict(run),
             **result,
@@ -115,6 +121,9 @@ class Study:
         }
         with self._results.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        checkpoint = self._checkpoints / run.folder_name
+        if checkpoint.exists():
+            shutil.rmtree(checkpoint)
         return line
 
     def tuned(self, run):
@@ -194,8 +203,8 @@ def reporter(tensorboard):
         )
         if tensorboard is None:
             return
-        settings = "-".join(map(str, dataclasses.astuple(run))).replace("/", "_")
-        with tf.summary.create_file_writer(str(tensorboard / settings)).as_default():
+        folder = str(tensorboard / run.folder_name)
+        with tf.summary.create_file_writer(folder).as_default():
             tf.summary.scalar("loss", loss, step=epoch)
             tf.summary.scalar("validation_auc", value, step=epoch)
 

@@ -93,6 +93,11 @@ class Trainer:
         self._optimizer.build(self.model.trainable_variables)
 
     @property
+    def variables(self):
+        """What training changes: the model's weights and the optimizer's variables."""
+        return [*self.model.weights, *self._optimizer.variables]
+
+    @property
     def layers(self):
         """The layers of users and of items."""
         return [self.model.user_layer, self.model.item_layer]

@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import served
+import tensorflow as tf
+from epoch_checkpoint import EpochCheckpoint
 from methods import OUTPUT_DIM
 from scipy.special import expit
 from scipy.stats import rankdata
@@ -43,7 +45,12 @@ def area_under_curve(labels, scores):
     return round(float(below / num_positive / num_negative), 5)
 
 
-def fit(run, data, trainer, report=print, teacher=None):
+def clocks():
+    """Returns wall and processor time, seconds [2]."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def fit(run, data, trainer, report=print, teacher=None, checkpoints=None):
     """Trains until the validation pairs say that it is enough.
 
     The model has the weights of the epoch that is best on them then; `PATIENCE` epochs
@@ -55,32 +62,64 @@ def fit(run, data, trainer, report=print, teacher=None):
       trainer: The `Trainer`.
       report: Is told of each epoch: the run, its number, loss and validation AUC.
       teacher: The trained `Trainer` that part of the labels is of, or None.
+      checkpoints: A folder for the state of runs after each epoch, to be taken up from
+        there, or None.
 
     Returns:
-      The validation AUC of each epoch.
+      The validation AUC of each epoch, and the seconds [2] that those took which an
+      earlier process trained: wall and processor time.
     """
     generator = np.random.default_rng(run.seed)
-    validation, best, best_epoch, best_weights = [], -1.0, 0, None
-    for epoch in range(run.epochs):
+    validation, earlier, start = [], np.zeros(2), clocks()
+    best_weights = [tf.Variable(weight) for weight in trainer.model.weights]
+    checkpoint = state = None
+    if checkpoints is not None:
+        checkpoint = EpochCheckpoint(
+            checkpoints / run.folder_name,
+            variables=trainer.variables,
+            best=best_weights,
+        )
+        state = checkpoint.restore()
+    if state is not None:
+        validation, earlier = state["validation"], np.array(state["seconds"])
+        generator.bit_generator.state = state["generator"]
+    while len(validation) < run.epochs and not is_over(run, validation):
         pairs = data.epoch(generator)
         if teacher is not None:
             pairs = taught(pairs, teacher, run.teacher)
         loss = trainer.epoch(pairs)
         scores = trainer.scores(data.validation)
         value = area_under_curve(data.validation.labels, scores)
+        if value > max(validation, default=-1.0):
+            copy(trainer.model.weights, best_weights)
         validation.append(value)
-        report(run, epoch + 1, loss, value)
-        if value > best:
-            best, best_epoch = value, epoch
-            best_weights = trainer.model.get_weights()
-        elif (
-            run.schedule == "constant"
-            and best >= BEGUN
-            and epoch - best_epoch >= PATIENCE
-        ):
-            break
-    trainer.model.set_weights(best_weights)
-    return validation
+        report(run, len(validation), loss, value)
+        if checkpoint is not None:
+            checkpoint.save(
+                {
+                    "epoch": len(validation),
+                    "validation": validation,
+                    "generator": generator.bit_generator.state,
+                    "seconds": list(earlier + clocks() - start),
+                }
+            )
+    copy(best_weights, trainer.model.weights)
+    return validation, earlier
+
+
+def is_over(run, validation):
+    """Returns whether training ends early, by the validation AUC of the epochs."""
+    best = max(validation, default=0.0)
+    if run.schedule != "constant" or best < BEGUN:
+        return False
+    since = len(validation) - 1 - validation.index(best)
+    return since >= PATIENCE
+
+
+def copy(variables, others):
+    """Gives values of variables to others of the same shapes."""
+    for variable, other in zip(variables, others, strict=True):
+        other.assign(variable)
 
 
 def taught(pairs, teacher, weight):
@@ -162,13 +201,14 @@ def distill(run, data, teacher, trainer, report=print):
     return [value]
 
 
-def train(run, data, report=print):
+def train(run, data, report=print, checkpoints=None):
     """Trains and evaluates; returns what belongs into the result line.
 
     Args:
       run: Settings, a `grid.Run`.
       data: A `data.Data`.
       report: As of `fit`.
+      checkpoints: As of `fit`.
     """
     # The teacher first: a trainer sets the seed that its steps draw from.
     teacher = teacher_of(run, data, report)
@@ -188,13 +228,13 @@ def train(run, data, report=print):
             value = area_under_curve(data.validation.labels, tested)
             return {"validation": value, **measure()}
 
-    start, cpu_start = time.perf_counter(), time.process_time()
+    start, earlier = clocks(), np.zeros(2)
     if run.distilled:
         validation = distill(run, data, teacher, trainer, report)
     else:
-        validation = fit(run, data, trainer, report, teacher)
+        validation, earlier = fit(run, data, trainer, report, teacher, checkpoints)
     users, items = trainer.layers
-    return {
+    result = {
         "parameters": {
             "users": served.num_parameters(users),
             "items": served.num_parameters(items),
@@ -209,9 +249,9 @@ def train(run, data, report=print):
         "validation": validation,
         **measure(),
         "rounded": {dtype: measure_rounded(dtype) for dtype in served.ROW_DTYPES},
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu_seconds": round(time.process_time() - cpu_start, 1),
     }
+    seconds = np.round(earlier + clocks() - start, 1).tolist()
+    return result | dict(zip(("seconds", "cpu_seconds"), seconds, strict=True))
 
 
 def segments(pairs, scores, counts):

@@ -120,19 +120,18 @@ def trained_for(aucs: list[float], **settings: str) -> tuple[int, int]:
     """Epochs of a training with these AUCs, and the one whose weights are kept."""
 
     class Model:
-        epoch = 0
+        def __init__(self) -> None:
+            self.weights = [tf.Variable(0)]
 
-        def get_weights(self) -> int:
-            return self.epoch
-
-        def set_weights(self, epoch: int) -> None:
-            self.epoch = epoch
+        @property
+        def epoch(self) -> int:
+            return int(self.weights[0])
 
     class Trainer:
         model = Model()
 
         def epoch(self, _: object) -> float:
-            self.model.epoch += 1
+            self.model.weights[0].assign_add(1)
             return 0.0
 
         def scores(self, pairs: data.Pairs) -> np.ndarray:
@@ -147,7 +146,7 @@ def trained_for(aucs: list[float], **settings: str) -> tuple[int, int]:
     made = data.Data(nobody, nobody, pairs, pairs, pairs, None, nobody, none)
     run = Run("synthetic", "gmf", "table", 1, epochs=len(aucs), **settings)
     trainer = Trainer()
-    epochs = training.fit(run, made, trainer, lambda *_: None)
+    epochs, _ = training.fit(run, made, trainer, lambda *_: None)
     assert epochs == aucs[: len(epochs)]
     return len(epochs), trainer.model.epoch
 
@@ -191,11 +190,11 @@ def test_a_taught_run_is_better_than_its_labels() -> None:
     run = Run(data.SYNTHETIC, "gmf", "narrow_table", 0.5, **settings)
     teacher = training.teacher_of(run, prepared, lambda *_: None)
     student = Trainer(run, blind)
-    aucs = training.fit(run, blind, student, lambda *_: None, teacher)
+    aucs, _ = training.fit(run, blind, student, lambda *_: None, teacher)
     assert max(aucs) > 0.75
     alone = dataclasses.replace(run, teacher=0.0)
     assert training.teacher_of(alone, prepared, print) is None
-    aucs = training.fit(alone, blind, Trainer(alone, blind), lambda *_: None)
+    aucs, _ = training.fit(alone, blind, Trainer(alone, blind), lambda *_: None)
     assert max(aucs) < 0.6
 
 

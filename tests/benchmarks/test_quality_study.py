@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import report
 import run as runner
+import training
 
 from tests.benchmarks.conftest import QUALITY
 
@@ -80,6 +81,69 @@ def test_quick_study_runs_and_is_reported(tmp_path: Path) -> None:
     for name in ("synthetic+new-gmf", "synthetic+new-gmf-bytes"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
         assert (tmp_path / f"{name}.svg").exists()
+
+
+class Stopped(Exception):
+    """What ends a training in a test."""
+
+
+def test_a_run_that_was_stopped_goes_on_at_its_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = grid.Run("synthetic", "mlp", "deep_hash", 0.25, epochs=3, schedule="cosine")
+    told: list[int] = []
+    stopped = tmp_path / "stopped" / "runs.jsonl"
+
+    def result(path: Path, last: int) -> dict[str, Any]:
+        def report(_: grid.Run, epoch: int, *of_epoch: float) -> None:
+            if epoch > last:
+                raise Stopped
+            told.append(epoch)
+
+        study = runner.Study(None, path, None)
+        monkeypatch.setattr(study, "_report", report)
+        return study.result(run)
+
+    def seconds() -> list[float]:
+        assert not stopped.exists()
+        (state,) = stopped.parent.glob("checkpoints/*/state.json")
+        return json.loads(state.read_text())["seconds"]
+
+    whole = result(tmp_path / "whole" / "runs.jsonl", 3)
+    # In its second epoch, then in the measurements after the last one.
+    with pytest.raises(Stopped):
+        result(stopped, 1)
+    first = seconds()
+    with monkeypatch.context() as patched:
+
+        def measure(*_: Any) -> None:
+            raise Stopped
+
+        patched.setattr(training, "segments", measure)
+        with pytest.raises(Stopped):
+            result(stopped, 3)
+    trained = seconds()
+    resumed = result(stopped, 3)
+    assert told == [1, 2, 3, 1, 2, 3]
+    for name, one, all_epochs in zip(
+        ("seconds", "cpu_seconds"), first, trained, strict=True
+    ):
+        assert 0 < one < all_epochs <= resumed.pop(name) + 0.05
+        whole.pop(name)
+    assert resumed == whole
+    assert not list(stopped.parent.glob("checkpoints/*"))
+
+
+def test_a_training_that_ended_early_is_not_gone_on_with() -> None:
+    constant = grid.Run("synthetic", "gmf", "table", 1, epochs=9)
+    cosine = dataclasses.replace(constant, schedule="cosine")
+    falling = [0.6, 0.9, 0.8, 0.8, 0.8]
+    assert not training.is_over(constant, falling[:-1])
+    assert training.is_over(constant, falling)
+    assert not training.is_over(cosine, falling)
+    # Not told apart at all yet.
+    assert not training.is_over(constant, [0.5, 0.4, 0.4, 0.4, 0.4])
+    assert not training.is_over(constant, [])
 
 
 def test_sets_from_files_need_a_folder() -> None:
